@@ -1,0 +1,1 @@
+"""An open Charge Point Management System built of supervised actors."""

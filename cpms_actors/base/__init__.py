@@ -1,0 +1,1 @@
+"""Ids, money, time, errors, settings: what every floor above may use."""

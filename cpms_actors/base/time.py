@@ -1,0 +1,39 @@
+"""Moments are integers: milliseconds since 1970-01-01T00:00:00Z, UTC. Rules get `now`; only shells read a clock."""
+
+from datetime import UTC, datetime, timedelta
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MS = timedelta(milliseconds=1)
+
+
+def parse_rfc3339(text: str) -> int | None:
+    """Milliseconds of an RFC 3339 timestamp; None when it is none.
+
+    Tolerant where chargers are sloppy: a missing zone is UTC (OCPP 1.6 section 3.12 recommends UTC), any fraction is cut to ms.
+    """
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    try:
+        return (moment - EPOCH) // _MS
+    except OverflowError:
+        return None
+
+
+def format_rfc3339(moment_ms: int) -> str:
+    """The moment as `2026-01-31T12:00:00.000Z`."""
+    moment = EPOCH + timedelta(milliseconds=moment_ms)
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{moment_ms % 1000:03d}Z"
+
+
+def to_datetime(moment_ms: int) -> datetime:
+    """The moment as an aware datetime in UTC (what asyncpg wants for timestamptz)."""
+    return EPOCH + timedelta(milliseconds=moment_ms)
+
+
+def from_datetime(moment: datetime) -> int:
+    """Milliseconds of an aware datetime."""
+    return (moment - EPOCH) // _MS

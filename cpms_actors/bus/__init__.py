@@ -1,0 +1,1 @@
+"""NATS: subjects, client, journal, registry."""

@@ -1,0 +1,1 @@
+"""The charger actor: live state, behaviour, commands."""

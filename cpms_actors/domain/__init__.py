@@ -1,0 +1,1 @@
+"""Pure rules of charging, tariffs and access: no I/O, no clock, no chance."""

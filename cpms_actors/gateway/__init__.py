@@ -1,0 +1,1 @@
+"""Sockets: handshake, admission, engines."""

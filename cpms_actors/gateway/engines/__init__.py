@@ -1,0 +1,1 @@
+"""WebSocket engines behind one interface."""

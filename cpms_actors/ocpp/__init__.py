@@ -1,0 +1,1 @@
+"""OCPP: frames, conversation, typed messages, dialects to and from domain words."""

@@ -1,0 +1,1 @@
+"""Actors that own Postgres work: session, tariff, operations."""

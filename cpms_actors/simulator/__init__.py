@@ -1,0 +1,1 @@
+"""Virtual charge points and their fleet."""

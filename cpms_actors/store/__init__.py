@@ -1,0 +1,1 @@
+"""Postgres: migrations and one file per aggregate."""

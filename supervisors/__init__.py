@@ -1,0 +1,1 @@
+"""Supervised, passive actors on anyio, and the host that runs trio inside uvloop."""
