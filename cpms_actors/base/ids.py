@@ -18,7 +18,7 @@ _TENANT = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])?\Z")
 # OCPP 2.1 part 2, identifierString: a-z A-Z 0-9 * - _ = : + | @ . — the field also knows spaces and slashes in serial numbers,
 # which are refused here: a path segment cannot carry them unambiguously.
 _IDENTITY = re.compile(r"[A-Za-z0-9*\-_=:+|@.]{1,48}\Z")
-_TOKEN_PLAIN = re.compile(r"[A-Za-z0-9_\-:+@]+\Z")
+_TOKEN_PLAIN = re.compile(r"[A-Za-z0-9_-]+\Z")  # what a KV key and a subject token both allow; `=` escapes the rest
 
 
 def is_tenant(text: str) -> bool:

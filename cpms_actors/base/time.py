@@ -1,6 +1,7 @@
 """Moments are integers: milliseconds since 1970-01-01T00:00:00Z, UTC. Rules get `now`; only shells read a clock."""
 
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MS = timedelta(milliseconds=1)
@@ -25,8 +26,13 @@ def parse_rfc3339(text: str) -> int | None:
 
 def format_rfc3339(moment_ms: int) -> str:
     """The moment as `2026-01-31T12:00:00.000Z`."""
-    moment = EPOCH + timedelta(milliseconds=moment_ms)
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{moment_ms % 1000:03d}Z"
+    second, milli = divmod(moment_ms, 1000)
+    return f"{_second(second)}.{milli:03d}Z"
+
+
+@lru_cache(maxsize=64)  # every answer of a second spells the same second
+def _second(second: int) -> str:
+    return (EPOCH + timedelta(seconds=second)).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 def to_datetime(moment_ms: int) -> datetime:

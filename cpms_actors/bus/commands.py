@@ -1,0 +1,83 @@
+"""What is asked of workers: a call to a charger, and how the worker is doing.
+
+A call goes to `subjects.charger_command(slot, tenant, charger, "call")` and is answered by the worker that owns the slot; nobody
+answers when no worker owns it. `subjects.WORKER_STATUS` is answered by every worker. Both are msgpack; fields may be added at the
+end with a default, so that a pool and a worker of neighbouring releases understand each other.
+"""
+
+from typing import Final, Literal
+
+import msgspec
+from msgspec import Struct, field
+
+CALL_VERB: Final = "call"
+
+Kind = Literal["result", "error", "failed"]
+"""`result`: the charger's CALLRESULT. `error`: the charger's CALLERROR. `failed`: the worker could not get an answer."""
+
+NOT_CONNECTED: Final = "NotConnected"  # the charger has no connection
+DISCONNECTED: Final = "Disconnected"  # the connection ended while the call was outstanding
+TIMEOUT: Final = "Timeout"  # no answer within timeout_s
+BUSY: Final = "Busy"  # more calls wait for this charger than charging.commands_max
+UNKNOWN_ACTION: Final = "UnknownAction"  # no action that a CSMS may send in the charger's version of OCPP
+INVALID_PAYLOAD: Final = "InvalidPayload"  # the payload does not fit the action's request
+NOT_ALLOWED: Final = "NotAllowed"  # the charger's boot status forbids the action (OCPP 1.6 section 4.2)
+INVALID_ANSWER: Final = "InvalidAnswer"  # the CALLRESULT does not fit the action; `payload` is what came
+
+
+class CallQuestion(Struct, frozen=True):
+    """Send one CSMS-initiated action to a charger. `payload` is the request's JSON object, `timeout_s` the wait for its answer."""
+
+    action: str
+    payload: bytes
+    timeout_s: float
+
+
+class CallAnswer(Struct, frozen=True):
+    """What became of a call.
+
+    result: `payload` is the answer's JSON object. error: `code` and `text` are the CALLERROR's, `payload` its details (JSON).
+    failed: `code` is one of the words above, `text` a sentence for the operator; `payload` is empty.
+    """
+
+    kind: Kind
+    payload: bytes = b""
+    code: str = ""
+    text: str = ""
+
+
+class LaneJournal(Struct, frozen=True):
+    """The journal of one lane in one worker: events not yet durable now and at most, pages and events appended, refused events."""
+
+    waiting: int = 0
+    waiting_peak: int = 0
+    pages: int = 0
+    events: int = 0
+    refusals: int = 0
+
+
+class WorkerStatus(Struct, frozen=True):
+    """How one worker is doing. Counters count since `started_at` (ms); rates are per second over the last seconds.
+
+    `journal` is keyed by lane ("0" … "7"). `refusals` counts what was turned away, by reason; `counters` is whatever else counts.
+    """
+
+    name: str
+    pid: int
+    started_at: int
+    slots: int = 0
+    connections: int = 0
+    open_transactions: int = 0
+    messages_in: int = 0
+    messages_out: int = 0
+    messages_in_per_s: float = 0.0
+    loop_lag_ms: float = 0.0
+    memory_bytes: int = 0
+    journal: dict[str, LaneJournal] = field(default_factory=dict)
+    refusals: dict[str, int] = field(default_factory=dict)
+    counters: dict[str, int] = field(default_factory=dict)
+
+
+QUESTION_DECODER: Final = msgspec.msgpack.Decoder(CallQuestion)
+ANSWER_DECODER: Final = msgspec.msgpack.Decoder(CallAnswer)
+STATUS_DECODER: Final = msgspec.msgpack.Decoder(WorkerStatus)

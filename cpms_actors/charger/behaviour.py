@@ -1,0 +1,237 @@
+"""What a charger's message means: pure decisions, one set for every version of OCPP.
+
+A decision is the new live state and the effects that follow. Nothing here waits, reads a clock or knows a socket; a dialect spells
+the words. The order of every decision is the same: is the action known, may this charger speak yet, is the payload sound, and
+then the table `ON` by kind of message.
+
+    Frames that move money (START, STOP, EVENT, and METER of a transaction) are answered when their fact is durable.
+    Everything else is answered at once and journalled beside.
+"""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, Final, TypeAlias
+
+from msgspec import ValidationError
+from msgspec.structs import replace
+
+from cpms_actors.charger.live import Answer, Ask, Asked, Closed, Inbound, Live, Note, Opened, OpenTransaction, spread
+from cpms_actors.domain.access import Tenant
+from cpms_actors.domain.events import (
+    Connected,
+    Disconnected,
+    Parked,
+    Reported,
+    Seen,
+    TransactionEnded,
+    TransactionStarted,
+    TransactionUpdated,
+)
+from cpms_actors.ocpp import frames
+from cpms_actors.ocpp.catalogue import DECODE_FAULTS, fault_of
+from cpms_actors.ocpp.dialect import Dialect, Doubts, Kind, Rule, Start
+from cpms_actors.ocpp.frames import Call, Send
+from cpms_actors.ocpp.quirks import decode_lenient
+from supervisors.actor import Decision
+
+Message: TypeAlias = Inbound | Opened | Closed
+
+SEEN_EVERY_MS: Final = 60_000
+PENDING_INTERVAL_S: Final = 60
+GATED: Final = ("Pending", "Rejected")
+PLANTED_VENDOR: Final = "cpms.test"
+
+
+class PlantedBug(Exception):
+    """Raised on purpose by a message that only a test sends (setting `charging.planted_bug`)."""
+
+
+class Behaviour:
+    """The decisions for the chargers of one tenant. Shared by all of them."""
+
+    def __init__(self, dialects: Mapping[str, Dialect], tenant: Tenant, *, planted_bug: bool = False) -> None:
+        self._dialects = dialects
+        self._tenant = tenant
+        self._planted_bug = planted_bug
+        self._lenient = tenant.strictness == "lenient"
+        self._on: dict[Kind, Callable[..., Decision[Live]]] = {
+            Kind.BOOT: self._boot,
+            Kind.HEARTBEAT: self._heartbeat,
+            Kind.AUTHORIZE: self._authorize,
+            Kind.START: self._start,
+            Kind.STOP: self._stop,
+            Kind.EVENT: self._event,
+            Kind.METER: self._meter,
+            Kind.STATUS: self._status,
+            Kind.REPORT: self._report,
+        }
+
+    def decide(self, state: Live, message: Message) -> Decision[Live]:
+        """The decision on one message."""
+        if not isinstance(message, Inbound):
+            return self._line_changed(state, message)
+        call = message.call
+        dialect = self._dialects[state.ocpp]
+        rule = dialect.rules.get(call.action)
+        if rule is None:
+            return self._unknown(state, message, dialect)
+        if state.boot in GATED and rule.kind is not Kind.BOOT:
+            text = f"BootNotification was answered {state.boot}: boot first"
+            return self._refuse(state, message, "SecurityError", text, "not_accepted")
+        doubts = Doubts()
+        try:
+            request = rule.action.decode_request(call.payload)
+        except DECODE_FAULTS as error:
+            repaired = self._repair(rule, call, error, doubts)
+            if repaired is None:
+                return self._refuse(state, message, fault_of(error, dialect.version), str(error), "invalid_payload")
+            request = repaired
+        decision = self._on[rule.kind](state, message, dialect, rule, request, doubts)
+        return _with_doubts(decision, message, doubts) if doubts.reasons else decision
+
+    def _line_changed(self, state: Live, message: Opened | Closed) -> Decision[Live]:
+        if isinstance(message, Opened):
+            new = replace(state, ocpp=message.ocpp, connection=state.connection + 1, seen_at=message.now)
+            return Decision(new, (Note(Connected(message.ocpp, message.remote), message.now),))
+        return Decision(state, (Note(Disconnected(message.code, message.reason), message.now),))
+
+    def _repair(self, rule: Rule, call: Call | Send, error: Exception, doubts: Doubts) -> Any:
+        """The request as a lenient tenant reads it; None when nothing sensible can be made of it."""
+        if not self._lenient or not isinstance(error, ValidationError):
+            return None
+        try:
+            request, repairs = decode_lenient(rule.action, call.payload)
+        except ValidationError:
+            return None
+        for repair in repairs:
+            doubts.add(f"{repair.path}: {repair.what}")
+        return request
+
+    # -- refusals
+
+    def _unknown(self, state: Live, inbound: Inbound, dialect: Dialect) -> Decision[Live]:
+        """1.6 4.2.3 and 2.1 part 4 4.3: NotImplemented is an action nobody knows, NotSupported one that we do not take."""
+        action = inbound.call.action
+        if action in dialect.known:
+            return self._refuse(state, inbound, "NotSupported", f"{action} is not for a charger to send", "unknown_action")
+        text = f"{action[:50]} is no action of OCPP {dialect.version}"
+        return self._refuse(state, inbound, "NotImplemented", text, "unknown_action")
+
+    def _refuse(self, state: Live, inbound: Inbound, code: str, text: str, reason: str) -> Decision[Live]:
+        call = inbound.call
+        answer = None if type(call) is Send else frames.error(call.id, code, text)
+        parked = Parked(reason, f"{code}: {text}", call.action, bytes(call.payload))
+        return Decision(state, (Answer(inbound, answer, parked),))
+
+    # -- one decision per kind
+
+    def _boot(self, state: Live, inbound: Inbound, dialect: Dialect, rule: Rule, request: Any, doubts: Doubts) -> Decision[Live]:
+        status = inbound.boot_policy
+        heartbeat = self._tenant.heartbeat_s
+        # A rejected charger is silent for the interval (1.6 4.2): as long as a heartbeat; a pending one is asked back sooner.
+        interval = spread(inbound.call.id, min(PENDING_INTERVAL_S, heartbeat) if status == "Pending" else heartbeat)
+        answer = frames.result(inbound.call.id, dialect.boot_answer(status, interval, inbound.now))
+        return Decision(replace(state, boot=status, seen_at=inbound.now), (Answer(inbound, answer, dialect.boot(request, status)),))
+
+    def _heartbeat(self, state: Live, inbound: Inbound, dialect: Dialect, rule: Rule, request: Any, doubts: Doubts) -> Decision[Live]:
+        now = inbound.now
+        text = frames.result(inbound.call.id, dialect.heartbeat_answer(now))
+        if now - state.seen_at < SEEN_EVERY_MS:
+            return Decision(state, (Answer(inbound, text),))
+        return Decision(replace(state, seen_at=now), (Answer(inbound, text, Seen()),))
+
+    def _authorize(self, state: Live, inbound: Inbound, dialect: Dialect, rule: Rule, request: Any, doubts: Doubts) -> Decision[Live]:
+        token = dialect.token(request)
+        assert token is not None  # idTag and idToken are required here
+        return Decision(state, (Ask(token, False, partial(self._authorized, inbound, dialect)),))
+
+    def _authorized(self, inbound: Inbound, dialect: Dialect, state: Live, asked: Asked) -> Decision[Live]:
+        text = frames.result(inbound.call.id, dialect.authorize_answer(asked.verdict))
+        return Decision(state, (Answer(inbound, text, Reported("Authorize", bytes(inbound.call.payload))),))
+
+    def _start(self, state: Live, inbound: Inbound, dialect: Dialect, rule: Rule, request: Any, doubts: Doubts) -> Decision[Live]:
+        start = dialect.start(request, inbound.now, doubts)
+        known = dict(state.starts).get(start.key)
+        return Decision(state, (Ask(start.token, known is None, partial(self._started, inbound, dialect, start, known)),))
+
+    def _started(
+        self, inbound: Inbound, dialect: Dialect, start: Start, known: int | None, state: Live, asked: Asked
+    ) -> Decision[Live]:
+        """Always answered with an id, whatever the verdict (1.6 4.8); a repeated start gets the id it had."""
+        number = known if known is not None else asked.number
+        if number is None:
+            return Decision(state, (Answer(inbound, None),))  # no id is left until the pool is back: the charger asks again
+        verdict = asked.verdict
+        fact = TransactionStarted(
+            transaction=str(number),
+            evse=start.evse,
+            connector=1,
+            at=start.at,
+            token=start.token,
+            meter_wh=start.meter_wh,
+            reservation=start.reservation,
+            status=verdict.status,
+        )
+        opened = OpenTransaction(fact.transaction, start.evse, start.at, start.token.id)
+        text = frames.result(inbound.call.id, dialect.start_answer(number, verdict))
+        new = state.started(opened, start.key, number)
+        return Decision(new, (Answer(inbound, text, fact, durable=True, checkpoint=True),))
+
+    def _stop(self, state: Live, inbound: Inbound, dialect: Dialect, rule: Rule, request: Any, doubts: Doubts) -> Decision[Live]:
+        """Always answered, whatever we think of the transaction or the tag (1.6 4.10, errata 3.18)."""
+        fact = dialect.stop(request, inbound.now, doubts)
+        if fact.token is not None:
+            return Decision(state, (Ask(fact.token, False, partial(self._money, inbound, dialect, fact)),))
+        return self._money(inbound, dialect, fact, state, None)
+
+    def _event(self, state: Live, inbound: Inbound, dialect: Dialect, rule: Rule, request: Any, doubts: Doubts) -> Decision[Live]:
+        """TransactionEvent cannot be refused (2.0.1 part 6, TC_E_53)."""
+        fact = dialect.event(request, inbound.now, doubts)
+        if fact.token is not None:
+            return Decision(state, (Ask(fact.token, False, partial(self._money, inbound, dialect, fact)),))
+        return self._money(inbound, dialect, fact, state, None)
+
+    def _money(
+        self,
+        inbound: Inbound,
+        dialect: Dialect,
+        fact: TransactionStarted | TransactionUpdated | TransactionEnded,
+        state: Live,
+        asked: Asked | None,
+    ) -> Decision[Live]:
+        verdict = asked.verdict if asked is not None else None
+        new = state
+        if type(fact) is TransactionEnded:
+            new = state.ended(fact.transaction)
+        elif type(fact) is TransactionStarted:
+            if verdict is not None:
+                fact = replace(fact, status=verdict.status)
+            new = state.started(OpenTransaction(fact.transaction, fact.evse, fact.at, fact.token.id if fact.token else None))
+        text = frames.result(inbound.call.id, dialect.transaction_answer(verdict))
+        return Decision(new, (Answer(inbound, text, fact, durable=True, checkpoint=new is not state),))
+
+    def _meter(self, state: Live, inbound: Inbound, dialect: Dialect, rule: Rule, request: Any, doubts: Doubts) -> Decision[Live]:
+        fact = dialect.meter(request, inbound.now, doubts)
+        text = frames.result(inbound.call.id, dialect.meter_answer())
+        return Decision(state, (Answer(inbound, text, fact, type(fact) is TransactionUpdated),))
+
+    def _status(self, state: Live, inbound: Inbound, dialect: Dialect, rule: Rule, request: Any, doubts: Doubts) -> Decision[Live]:
+        fact = dialect.status(request, inbound.now, doubts)
+        text = frames.result(inbound.call.id, dialect.status_answer())
+        return Decision(state.with_status(fact.evse, fact.connector, fact.status, fact.at), (Answer(inbound, text, fact),))
+
+    def _report(self, state: Live, inbound: Inbound, dialect: Dialect, rule: Rule, request: Any, doubts: Doubts) -> Decision[Live]:
+        call = inbound.call
+        if self._planted_bug and call.action == "DataTransfer" and request.vendorId == PLANTED_VENDOR and request.messageId == "raise":
+            raise PlantedBug("asked for by the test")
+        fact = Reported(call.action, bytes(call.payload))
+        if type(call) is Send or rule.answer is None:
+            return Decision(state, (Answer(inbound, None, fact),))
+        return Decision(state, (Answer(inbound, frames.result(call.id, rule.answer(request, inbound.now)), fact),))
+
+
+def _with_doubts(decision: Decision[Live], inbound: Inbound, doubts: Doubts) -> Decision[Live]:
+    """The decision, and the whole payload parked beside it: the good part is used, nothing is dropped."""
+    call = inbound.call
+    parked = Parked("repaired", "; ".join(doubts.reasons)[:2000], call.action, bytes(call.payload))
+    return Decision(decision.state, (Note(parked, inbound.now, call.id), *decision.effects))

@@ -1,0 +1,349 @@
+"""One charger: its actor, the conversation on its newest line, and the stage on which its turns are performed.
+
+    line ──text──▶ conversation ──CALL──▶ actor (mailbox, turn) ──▶ journal, checkpoint ──▶ answer on the same line
+                        └──CALLRESULT──▶ whoever waits in `call`
+
+A *line* is one WebSocket. The newest line wins: an older one is closed and its late words are ignored, and so is an answer whose
+question came on it. What we ask (`call`) and what the charger asks never wait for each other.
+"""
+
+from typing import Any, Final
+
+import anyio
+from msgspec import Raw
+
+from cpms_actors.bus import commands
+from cpms_actors.bus.commands import CallAnswer
+from cpms_actors.charger.behaviour import Behaviour, Message
+from cpms_actors.charger.line import Line
+from cpms_actors.charger.live import Answer, Ask, Asked, Closed, Inbound, Live, Note, Opened
+from cpms_actors.charger.office import Office, Slot
+from cpms_actors.domain.access import ChargerRecord, Tenant
+from cpms_actors.domain.events import Booted, Fact, Parked, TransactionEnded, TransactionStarted
+from cpms_actors.observe import logs
+from cpms_actors.ocpp import frames
+from cpms_actors.ocpp.catalogue import DECODE_FAULTS, Action, actions, fault_of
+from cpms_actors.ocpp.conversation import Answered, Conversation, Faulty, Refused, Repeated
+from cpms_actors.ocpp.frames import Call, Send
+from supervisors.actor import PAUSE, Actor, DeadlinePassed, Pause, Reply, carry
+from supervisors.policy import Intensity
+
+log = logs.get("charger")
+
+# What the CSMS may send before the charger is accepted. 1.6 4.2: Pending allows all but remote start and stop; Rejected nothing, save
+# the trigger of another BootNotification (2.0.1 part 6, TC_B_30 and TC_B_31).
+_REMOTE: Final = frozenset(("RemoteStartTransaction", "RemoteStopTransaction", "RequestStartTransaction", "RequestStopTransaction"))
+_TRIGGERS: Final = frozenset(("TriggerMessage", "ExtendedTriggerMessage"))
+_STATE_CHANGES: Final = (Booted, TransactionStarted, TransactionEnded)
+
+
+class Disconnected(Exception):
+    """The line ended while a call of ours was outstanding."""
+
+
+class Charger:
+    """The owner of one charger's actor, and its stage. Lives on the one thread; only `call` waits."""
+
+    __slots__ = (
+        "_answer",
+        "_calls",
+        "_failed",
+        "_office",
+        "_reply",
+        "_turnstile",
+        "_waits_for",
+        "actor",
+        "behaviour",
+        "conversation",
+        "line",
+        "record",
+        "slot",
+        "tenant",
+    )
+
+    def __init__(self, office: Office, slot: Slot, tenant: Tenant, record: ChargerRecord, behaviour: Behaviour) -> None:
+        self._office = office
+        self.slot = slot
+        self.tenant = tenant
+        self.record = record
+        self.behaviour = behaviour
+        self.line: Line | None = None
+        self.conversation: Conversation | None = None
+        self.actor = self._new_actor(office.take_live(slot, tenant.id, record.identity))
+        self._answer: Answer | None = None  # the durable answer that the paused turn waits with
+        self._waits_for = 0  # journal and checkpoint, as far as they have not said
+        self._failed = False
+        self._reply: Reply | None = None  # whoever waits for the outstanding call
+        self._turnstile: anyio.Lock | None = None
+        self._calls = 0
+
+    def _new_actor(self, state: Live) -> Actor[Live, Message]:
+        settings = self._office.settings
+        intensity = Intensity(settings.restarts_max, settings.restarts_window_s)
+        return Actor(self.record.identity, state, self.behaviour, self, settings.mailbox_max, intensity=intensity)
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing would be lost by forgetting this object: no line, no turn, and no more than the checkpoint knows."""
+        return self.line is None and not self.actor.busy and self._calls == 0
+
+    def leave(self) -> None:
+        """This object is about to be forgotten: hand the live state back, for when the charger returns to this worker."""
+        self._office.put_live(self.slot, self.tenant.id, self.record.identity, self.actor.state)
+
+    # -- the line
+
+    def opened(self, line: Line, remote: str) -> None:
+        """A new line: it takes over."""
+        old, self.line = self.line, line
+        if self.actor.stopped:
+            self.actor = self._new_actor(self.actor.state)
+        if self.conversation is None or self.conversation.version != line.version:
+            self.conversation = Conversation(line.version, lenient=self.tenant.strictness == "lenient")
+        self._hang_up(self.conversation)
+        if old is not None:
+            self._office.counters.taken_over += 1
+            old.close(1008, "a newer connection of this charger took over")
+        self.actor.tell(Opened(line.version, remote, self._office.clock()))
+        log.info("connected", tenant=self.tenant.id, charger=self.record.identity, ocpp=line.version, took_over=old is not None)
+
+    def closed(self, line: Line, code: int, reason: str) -> None:
+        """A line has ended. When it is not the newest, nothing changes."""
+        if self.line is not line:
+            return
+        self.line = None
+        if self.conversation is not None:
+            self._hang_up(self.conversation)
+        self.actor.tell(Closed(code, reason, self._office.clock()))
+        log.info("disconnected", tenant=self.tenant.id, charger=self.record.identity, code=code, reason=reason)
+
+    def _hang_up(self, conversation: Conversation) -> None:
+        """Nobody will answer what we asked on the line before: tell whoever waits, at once."""
+        conversation.expire()
+        reply, self._reply = self._reply, None
+        if reply is not None:
+            reply.fail(Disconnected())
+
+    def heard(self, line: Line, text: bytes) -> None:
+        """A text message came on the newest line."""
+        conversation = self.conversation
+        assert conversation is not None  # a line that speaks has been opened
+        counters = self._office.counters
+        counters.messages_in += 1
+        received = conversation.receive(text)
+        if isinstance(received, Call | Send):
+            if not self.actor.tell(Inbound(received, self._office.clock(), line, self.record.boot)):
+                counters.mailbox_refusals += 1
+            return
+        match received:
+            case Answered() | Refused():
+                reply, self._reply = self._reply, None
+                if reply is not None:
+                    reply.set(received)
+            case Repeated(answer):
+                counters.repeated += 1
+                self._say(line, answer)
+            case Faulty(reason, answer):
+                counters.faulty += 1
+                self._append(Parked("malformed", reason, None, text), "", self._office.clock())
+                if answer is not None:
+                    self._say(line, answer)
+            case _:
+                counters.ignored += 1
+
+    def _say(self, asked_on: Line | None, text: bytes) -> None:
+        """Send on the line the question came on, if it is still the one that counts."""
+        line = self.line
+        if line is not None and line is asked_on and line.send(text):
+            self._office.counters.messages_out += 1
+
+    # -- the stage
+
+    def perform(self, actor: Actor[Any, Any], effect: Any) -> Pause | None:
+        """Do one effect of a turn."""
+        if isinstance(effect, Answer):
+            return self._perform_answer(effect)
+        if isinstance(effect, Note):
+            self._append(effect.fact, effect.message_id, effect.now)
+            return None
+        return self._perform_ask(effect)
+
+    def _perform_answer(self, answer: Answer) -> Pause | None:
+        inbound, fact = answer.inbound, answer.fact
+        if not answer.durable:
+            if fact is not None and not self._append(fact, inbound.call.id, inbound.now):
+                self._office.counters.unanswered += 1  # what is not kept is not acknowledged
+            elif answer.text is not None:
+                self._say(inbound.line, answer.text)
+            return None
+        assert fact is not None  # a durable answer has something to keep
+        self._answer, self._failed = answer, False
+        self._waits_for = 2 if answer.checkpoint else 1
+        if not self._append(fact, inbound.call.id, inbound.now, durable=True):
+            self._office.counters.unanswered += 1
+            self._waits_for, self._answer = 0, None
+            return None
+        if answer.checkpoint and not self._office.save_live(
+            self.slot, self.tenant.id, self.record.identity, self.actor.state, self._kept
+        ):
+            self._kept(False)
+        return PAUSE
+
+    def _kept(self, durable: bool) -> None:
+        """The journal, or the checkpoint, has it or has given up; after the last of them the turn goes on."""
+        self._failed = self._failed or not durable
+        self._waits_for -= 1
+        if self._waits_for:
+            return
+        answer, self._answer = self._answer, None
+        if answer is not None and answer.text is not None:
+            if self._failed:
+                self._office.counters.unanswered += 1  # the charger will ask again, and content tells that it is the same
+            else:
+                call = answer.inbound.call
+                if isinstance(call, Call) and self.conversation is not None:
+                    self.conversation.remember(call, answer.text)
+                self._say(answer.inbound.line, answer.text)
+        self.actor.resume()
+
+    def _perform_ask(self, ask: Ask) -> Pause | None:
+        office = self._office
+        verdict = office.known_verdict(self.tenant.id, ask.token)
+        if verdict is None and office.tasks(carry, self.actor, self._find_verdict, ask):
+            return PAUSE
+        if verdict is None:
+            verdict = office.verdicts.unasked(self.tenant.id, ask.token, self.tenant.offline, office.clock())
+        self.actor.resume(office.asked(verdict, ask.with_id))
+        return PAUSE
+
+    async def _find_verdict(self, ask: Ask) -> Asked:
+        """The waiting part of a turn: runs in a task under the supervisor."""
+        verdict = await self._office.find_verdict(self.tenant, self.record.identity, ask.token, self.slot.lane)
+        return self._office.asked(verdict, ask.with_id)
+
+    def _append(self, fact: Fact, message_id: str, now: int, *, durable: bool = False) -> bool:
+        if isinstance(fact, _STATE_CHANGES):
+            self._log_change(fact, message_id)
+        kept = self.slot.append(
+            self.tenant.id,
+            self.record.identity,
+            self.actor.state.connection,
+            message_id,
+            now,
+            fact,
+            self._kept if durable else None,
+        )
+        if not kept:
+            self._office.counters.journal_refusals += 1
+        if logs.debug_on:
+            log.debug("handled", tenant=self.tenant.id, charger=self.record.identity, message_id=message_id, fact=type(fact).__name__)
+        return kept
+
+    def _log_change(self, fact: Booted | TransactionStarted | TransactionEnded, message_id: str) -> None:
+        bound = log.bind(tenant=self.tenant.id, charger=self.record.identity, message_id=message_id)
+        match fact:
+            case Booted():
+                bound.info("booted", status=fact.status, vendor=fact.vendor, model=fact.model)
+            case TransactionStarted():
+                bound.info("transaction_started", transaction=fact.transaction, evse=fact.evse, verdict=fact.status)
+            case TransactionEnded():
+                bound.info("transaction_ended", transaction=fact.transaction, reason=fact.reason)
+
+    def crashed(self, actor: Actor[Any, Any], message: Any, error: Exception) -> None:
+        """A turn crashed: answer its CALL with InternalError, keep the payload for somebody to look at, keep the socket."""
+        self._office.counters.turns_crashed += 1
+        self._answer, self._waits_for = None, 0
+        log.error("turn_crashed", tenant=self.tenant.id, charger=self.record.identity, exc_info=error)
+        if not isinstance(message, Inbound):
+            return
+        call = message.call
+        self._append(Parked("crashed", repr(error)[:500], call.action, bytes(call.payload)), call.id, message.now)
+        if isinstance(call, Call):
+            self._say(message.line, frames.error(call.id, "InternalError", "a fault of this server; it is logged"))
+
+    def gave_up(self, actor: Actor[Any, Any], error: Exception) -> None:
+        """Too many crashes: this charger's connection ends, and no other's. A new connection starts a new actor."""
+        self._office.counters.actors_given_up += 1
+        log.error("actor_given_up", tenant=self.tenant.id, charger=self.record.identity)
+        if self.line is not None:
+            self.line.close(1011, "too many faults on messages of this connection")
+
+    # -- what we ask
+
+    async def call(self, action_name: str, payload: bytes, timeout_s: float) -> CallAnswer:
+        """Send one CSMS-initiated action and wait for its answer; calls of one charger go out one at a time, in order.
+
+        Never raises for what a charger does: the CallAnswer says it.
+        """
+        self._office.counters.calls += 1
+        answer = self._refuse_call(action_name, payload)
+        if answer is None:
+            if self._turnstile is None:
+                self._turnstile = anyio.Lock()
+            self._calls += 1
+            try:
+                with anyio.move_on_after(timeout_s):
+                    async with self._turnstile:
+                        answer = await self._call_now(action_name, payload, timeout_s)
+            finally:
+                self._calls -= 1
+        if answer is None:
+            answer = CallAnswer("failed", code=commands.TIMEOUT, text=f"no answer within {timeout_s:g} s")
+        if answer.kind != "result":
+            self._office.counters.calls_failed += 1
+        return answer
+
+    def _refuse_call(self, action_name: str, payload: bytes) -> CallAnswer | None:
+        """Why the call cannot be sent at all; None when it can."""
+        if self.line is None:
+            return CallAnswer("failed", code=commands.NOT_CONNECTED, text="the charger is not connected; wait until it is")
+        version = self.line.version
+        action = actions(version).get(action_name)
+        if action is None or not action.from_csms:
+            text = f"{action_name} is not for a CSMS to send in OCPP {version}"
+            return CallAnswer("failed", code=commands.UNKNOWN_ACTION, text=text)
+        boot = self.actor.state.boot
+        if (boot == "Pending" and action_name in _REMOTE) or (boot == "Rejected" and action_name not in _TRIGGERS):
+            text = f"its BootNotification was answered {boot}: {action_name} must wait until it is accepted"
+            return CallAnswer("failed", code=commands.NOT_ALLOWED, text=text)
+        if self._calls >= self._office.settings.commands_max:
+            return CallAnswer("failed", code=commands.BUSY, text=f"{self._calls} calls wait for this charger already")
+        try:
+            action.decode_request(payload)
+        except DECODE_FAULTS as error:
+            return CallAnswer("failed", code=commands.INVALID_PAYLOAD, text=f"{fault_of(error, version)}: {error}")
+        return None
+
+    async def _call_now(self, action_name: str, payload: bytes, timeout_s: float) -> CallAnswer:
+        line, conversation = self.line, self.conversation
+        if line is None or conversation is None:
+            return CallAnswer("failed", code=commands.DISCONNECTED, text="the connection ended before the call was sent")
+        reply = self._reply = Reply()
+        try:
+            self._say(line, conversation.call(self._office.new_id(), action_name, Raw(payload)))
+            received = await reply.wait(timeout_s)
+        except DeadlinePassed:
+            return CallAnswer("failed", code=commands.TIMEOUT, text=f"no answer within {timeout_s:g} s")
+        except Disconnected:
+            return CallAnswer("failed", code=commands.DISCONNECTED, text="the connection ended while the call was outstanding")
+        finally:
+            if self._reply is reply:  # given up: a late answer belongs to nobody
+                self._reply = None
+                conversation.expire()
+        if isinstance(received, Refused):
+            error = received.error
+            return CallAnswer("error", error.details, error.code, error.description)
+        return self._checked(line, actions(line.version)[action_name], received)
+
+    def _checked(self, line: Line, action: Action, received: Answered) -> CallAnswer:
+        """The CALLRESULT, when it is one of the action. Before 2.1 a bad one is nobody's to complain about (2.1 part 4 4.2.4)."""
+        payload = bytes(received.payload)
+        assert action.decode_response is not None  # only a SEND has none, and it is not ours to call
+        try:
+            action.decode_response(payload)
+        except DECODE_FAULTS as error:
+            code = fault_of(error, line.version)
+            if line.version == "2.1":
+                self._say(line, frames.result_error(received.call.id, code, str(error)))
+            return CallAnswer("failed", payload, commands.INVALID_ANSWER, f"{code}: {error}")
+        return CallAnswer("result", payload)

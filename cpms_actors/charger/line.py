@@ -1,0 +1,55 @@
+"""One WebSocket as its charger sees it."""
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from cpms_actors.charger.charger import Charger
+
+
+class Connection(Protocol):
+    """What an engine gives for an open WebSocket. Neither call waits."""
+
+    def send(self, text: bytes) -> bool:
+        """Queue a text message; False when the socket is closed or its buffer is over the limit."""
+        ...
+
+    def close(self, code: int, reason: str = "") -> None:
+        """Close with a code of RFC 6455 section 7.4."""
+        ...
+
+
+class Line:
+    """The receiver of one connection; it outlives nothing and holds no state of its own."""
+
+    __slots__ = ("_charger", "_connection", "_remote", "version")
+
+    def __init__(self, charger: "Charger", version: str, remote: str) -> None:
+        self._charger = charger
+        self._remote = remote
+        self._connection: Connection | None = None
+        self.version = version
+
+    def on_open(self, connection: Connection) -> None:
+        """The handshake is done."""
+        self._connection = connection
+        self._charger.opened(self, self._remote)
+
+    def on_text(self, text: bytes) -> None:
+        """One text message. What comes late on a line that another has replaced is not listened to."""
+        charger = self._charger
+        if charger.line is self:
+            charger.heard(self, text)
+
+    def on_closed(self, code: int, reason: str) -> None:
+        """The socket is gone."""
+        self._connection = None
+        self._charger.closed(self, code, reason)
+
+    def send(self, text: bytes) -> bool:
+        """Send a text message; False when the socket would not take it."""
+        return self._connection is not None and self._connection.send(text)
+
+    def close(self, code: int, reason: str) -> None:
+        """Close the socket, if it is open."""
+        if self._connection is not None:
+            self._connection.close(code, reason)

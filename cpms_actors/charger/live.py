@@ -1,0 +1,138 @@
+"""The live state of one charger, and what its turns may ask to be done.
+
+The state is a frozen value: a turn makes a new one or leaves it, so a turn that fails has changed nothing. It is acyclic and
+untracked by the cyclic collector; there is one per connected charger.
+"""
+
+from collections.abc import Callable
+from typing import Any, Final
+from zlib import crc32
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from cpms_actors.domain.access import BootPolicy, Verdict
+from cpms_actors.domain.events import Fact, IdToken
+from cpms_actors.ocpp.frames import Call, Send
+
+STARTS_MAX: Final = 8
+OPEN_MAX: Final = 64
+CONNECTORS_MAX: Final = 64
+
+
+class OpenTransaction(Struct, frozen=True, array_like=True, gc=False):
+    """A transaction that has begun and, as far as we were told, not ended."""
+
+    transaction: str
+    evse: int
+    since: int
+    token: str | None = None
+
+
+class Live(Struct, frozen=True, array_like=True, gc=False):
+    """What the actor knows.
+
+    `ocpp` is the version of the newest connection, and `connection` counts the connections. `boot` is what the last BootNotification
+    was answered, "" when we saw none: a charger may reconnect without one (OCPP 1.6 5.4, 2.1 part 4 5.4). `starts` holds the content
+    keys of the last StartTransactions with the ids they got, so that a retry under a new message id gets the same transaction.
+    """
+
+    ocpp: str = ""
+    connection: int = 0
+    boot: str = ""
+    seen_at: int = 0
+    open: tuple[OpenTransaction, ...] = ()
+    starts: tuple[tuple[str, int], ...] = ()
+    statuses: tuple[tuple[int, int, str, int], ...] = ()  # evse, connector, status, at
+
+    def started(self, opened: OpenTransaction, key: str = "", number: int = 0) -> "Live":
+        """With the transaction open, and its content key remembered when it has one (1.6)."""
+        others = tuple(o for o in self.open if o.transaction != opened.transaction)[-OPEN_MAX + 1 :]
+        starts = self.starts
+        if key and (key, number) not in starts:
+            starts = (*starts[-STARTS_MAX + 1 :], (key, number))
+        return replace(self, open=(*others, opened), starts=starts)
+
+    def ended(self, transaction: str) -> "Live":
+        """Without the transaction; the same object when it was not open."""
+        if not any(o.transaction == transaction for o in self.open):
+            return self
+        return replace(self, open=tuple(o for o in self.open if o.transaction != transaction))
+
+    def with_status(self, evse: int, connector: int, status: str, at: int) -> "Live":
+        """With a connector's status, unless a later one is known: queued offline notifications must not flip live state."""
+        for known in self.statuses:
+            if known[0] == evse and known[1] == connector:
+                if known[3] > at:
+                    return self
+                others = tuple(s for s in self.statuses if s is not known)
+                return replace(self, statuses=(*others, (evse, connector, status, at)))
+        return replace(self, statuses=(*self.statuses[-CONNECTORS_MAX + 1 :], (evse, connector, status, at)))
+
+
+class Inbound(Struct, frozen=True, gc=False):
+    """A CALL or SEND for the actor: the message, when it came, on which line, and the boot policy in force for its charger."""
+
+    call: Call | Send
+    now: int
+    line: Any
+    boot_policy: BootPolicy
+
+
+class Opened(Struct, frozen=True, gc=False):
+    """A connection of this charger begins; from now on it speaks this version."""
+
+    ocpp: str
+    remote: str
+    now: int
+
+
+class Closed(Struct, frozen=True, gc=False):
+    """The connection has ended."""
+
+    code: int
+    reason: str
+    now: int
+
+
+class Answer(Struct, frozen=True, gc=False):
+    """Answer the CALL by `text` (None: say nothing) after `fact` is in the journal.
+
+    With `durable` the answer waits until the journal's page is stored; with `checkpoint` also until the live state is. A durable
+    answer is remembered for retries under the same message id.
+    """
+
+    inbound: Inbound
+    text: bytes | None
+    fact: Fact | None = None
+    durable: bool = False
+    checkpoint: bool = False
+
+
+class Note(Struct, frozen=True, gc=False):
+    """Put a fact into the journal without waiting for it."""
+
+    fact: Fact
+    now: int
+    message_id: str = ""
+
+
+class Asked(Struct, frozen=True, gc=False):
+    """The answer to an Ask. `number` is None when no id was wanted or none is left."""
+
+    verdict: Verdict
+    number: int | None
+
+
+class Ask(Struct, frozen=True, gc=False):
+    """Ask for the verdict on a token and, with `with_id`, for a transaction id; the turn goes on in `then(state, Asked)`."""
+
+    token: IdToken
+    with_id: bool
+    then: Callable[[Live, Asked], Any]
+
+
+def spread(identity: str, interval_s: int) -> int:
+    """The interval, moved by up to a tenth either way: the same for one charger always, different over a fleet."""
+    chance = crc32(identity.encode()) / 0xFFFFFFFF
+    return max(1, round(interval_s * (0.9 + 0.2 * chance)))

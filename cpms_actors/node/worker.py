@@ -1,0 +1,381 @@
+"""A charger worker: one process, one thread, two loops, and the supervision tree that holds its parts together.
+
+    worker (one_for_one)                     in start order; stopped in the reverse
+    ├── turns          tasks of turns that wait for an answer
+    ├── journal-0 … 7  pages to JetStream          host loop
+    ├── live           checkpoints                 host loop
+    ├── registry       tenants and chargers        host loop
+    ├── ids            leases of transaction ids
+    ├── commands       what operators ask of chargers
+    ├── gateway        the WebSocket engine        host loop, or trio for the reference engine
+    └── housekeeping   forgets idle chargers, measures lag
+
+Here ports meet adapters; the rules are elsewhere.
+"""
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable
+from time import time
+from typing import Any, Final
+from uuid import uuid4
+
+import msgspec
+import psutil
+import trio
+from msgspec.structs import replace
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.errors import Error as NatsError
+from nats.js import JetStreamContext
+
+from cpms_actors.base.errors import Unavailable
+from cpms_actors.base.ids import LANES, SLOTS, from_subject_token, lane_of, slot_of
+from cpms_actors.base.settings import Settings
+from cpms_actors.bus import commands, questions, slots, subjects
+from cpms_actors.bus.client import connect
+from cpms_actors.bus.commands import CallAnswer, CallQuestion, LaneJournal, WorkerStatus
+from cpms_actors.bus.journal import Journal, ensure_stream
+from cpms_actors.bus.live import LiveStore, open_bucket
+from cpms_actors.bus.registry import Registry
+from cpms_actors.charger.behaviour import Behaviour
+from cpms_actors.charger.charger import Charger
+from cpms_actors.charger.line import Line
+from cpms_actors.charger.office import Office, Slot
+from cpms_actors.domain.access import ChargerRecord, Tenant, Verdict
+from cpms_actors.domain.events import IdToken
+from cpms_actors.gateway.engine import Engine, Receiver
+from cpms_actors.gateway.engines.choice import engine_of
+from cpms_actors.gateway.handshake import Admission, Lookups, door
+from cpms_actors.observe import logs
+from cpms_actors.observe.counters import Counters
+from cpms_actors.ocpp.dialect import Dialect
+from cpms_actors.ocpp.dialect2 import dialect21, dialect201
+from cpms_actors.ocpp.dialect16 import Dialect16
+from supervisors.host import Bridge
+from supervisors.host import run as run_two_loops
+from supervisors.supervisor import ChildSpec, Supervisor
+from supervisors.tasks import TaskPool
+
+log = logs.get("worker")
+
+TURNS_MAX: Final = 10_000
+HOUSEKEEPING_S: Final = 5.0
+LEASE_CHECK_S: Final = 1.0
+READ_AT_START_S: Final = 30.0
+
+
+def clock() -> int:
+    """Now, in milliseconds."""
+    return int(time() * 1000)
+
+
+class Bus:
+    """The NATS side of a worker: the connection and what rests on it. Host loop."""
+
+    def __init__(self, client: Client, jetstream: JetStreamContext, settings: Settings) -> None:
+        self.client = client
+        self.jetstream = jetstream
+        self.settings = settings
+
+    async def request(self, subject: str, data: bytes, timeout_s: float) -> bytes:
+        """Ask; raises Unavailable when nobody answers in time."""
+        try:
+            return (await self.client.request(subject, data, timeout=timeout_s)).data
+        except (NatsError, TimeoutError, OSError) as error:
+            raise Unavailable(f"{subject}: {error!r}") from error
+
+
+class Worker:
+    """One worker: the slots it owns and the chargers on them."""
+
+    def __init__(self, settings: Settings, bridge: Bridge, bus: Bus, name: str) -> None:
+        self.settings = settings
+        self.name = name
+        self.started_at = clock()
+        self._bridge = bridge
+        self._bus = bus
+        self._counters = Counters()
+        self._turns = TaskPool("turns", TURNS_MAX)
+        self._live = LiveStore(bus.jetstream, self._fenced)
+        self._journals = [Journal(bus.jetstream, lane, f"{name}.{self.started_at}", settings.journal) for lane in range(LANES)]
+        self._slots: dict[int, Slot] = {}
+        self._dialects: dict[str, Dialect] = {"1.6": Dialect16(), "2.0.1": dialect201(), "2.1": dialect21()}
+        self._behaviours: dict[Tenant, Behaviour] = {}
+        self._chargers: dict[tuple[str, str], Charger] = {}
+        self._office = Office(
+            settings.charging,
+            live=self._live,
+            tasks=self._turns.start,
+            ask_verdict=self._ask_verdict,
+            clock=clock,
+            new_id=lambda: uuid4().hex,
+        )
+        self._registry: Registry | None = None
+        self._engine: Engine | None = None
+        self._lag_ms = 0.0
+        self._rate = 0.0
+        self.port = 0
+
+    # -- starting
+
+    async def open(self) -> None:
+        """Claim the slots, read checkpoints and registry. Host loop."""
+        settings, jetstream = self.settings, self._bus.jetstream
+        await ensure_stream(jetstream, settings)
+        replicas = settings.nats.replicas
+        live = await open_bucket(jetstream, subjects.LIVE_BUCKET, replicas)
+        registry = await open_bucket(jetstream, subjects.REGISTRY_BUCKET, replicas)
+        owners = await open_bucket(jetstream, subjects.SLOTS_BUCKET, replicas)
+        epochs = await slots.claim(owners, range(SLOTS), self.name, self.started_at)
+        self._slots = {slot: Slot(slot, lane_of(slot), epoch, self._journals[lane_of(slot)]) for slot, epoch in epochs.items()}
+        found = await self._live.load(live)
+        self._registry = Registry(self._bus.client, registry, self._charger_changed)
+        log.info("slots_claimed", slots=len(epochs), checkpoints=found)
+
+    def supervisor(self) -> Supervisor:
+        """The tree."""
+        assert self._registry is not None  # opened before
+        journals = [ChildSpec(f"journal-{journal.lane}", self._on_host(journal.run)) for journal in self._journals]
+        return Supervisor(
+            "worker",
+            [
+                ChildSpec("turns", self._turns.run),
+                *journals,
+                ChildSpec("live", self._on_host(self._live.run)),
+                ChildSpec("registry", self._on_host(self._registry.run)),
+                ChildSpec("ids", self._lease_ids),
+                ChildSpec("commands", self._serve_commands),
+                ChildSpec("gateway", self._serve_chargers),
+                ChildSpec("housekeeping", self._keep_house),
+            ],
+        )
+
+    def _on_host(self, run: Callable[[], Any]) -> Callable[[Callable[[], None]], Awaitable[None]]:
+        async def child(started: Callable[[], None]) -> None:
+            started()
+            await self._bridge.on_host(run)
+
+        return child
+
+    # -- chargers
+
+    async def _serve_chargers(self, started: Callable[[], None]) -> None:
+        registry = self._registry
+        assert registry is not None
+        await self._bridge.on_host(registry.complete, READ_AT_START_S)
+        lookups = Lookups(
+            tenant=registry.tenants.get,
+            charger=lambda tenant, identity: registry.chargers.get((tenant, identity)),
+            credential_key=self.settings.credential_key.encode(),
+        )
+        gateway = replace(self.settings.gateway, port=self.port or self.settings.gateway.port)
+        async with trio.open_nursery() as nursery:
+            engine = engine_of(gateway, door(lookups, self._receiver), self._counters, nursery)
+            on_loop = self._bridge.on_host if engine.loop == "asyncio" else _here
+            self.port = await on_loop(engine.start)
+            self._engine = engine
+            log.info("listening", host=gateway.host, port=self.port, engine=gateway.engine)
+            started()
+            try:
+                await trio.sleep_forever()
+            finally:
+                self._engine = None
+                with trio.CancelScope(shield=True):
+                    await on_loop(engine.stop)
+
+    def _receiver(self, admission: Admission) -> Receiver:
+        charger = self._charger(admission.tenant, admission.record)
+        version = (admission.subprotocol or "ocpp1.6").removeprefix("ocpp")
+        return Line(charger, version, admission.remote)
+
+    def _charger(self, tenant: Tenant, record: ChargerRecord) -> Charger:
+        key = (tenant.id, record.identity)
+        charger = self._chargers.get(key)
+        if charger is None:
+            slot = self._slots[slot_of(*key)]
+            charger = self._chargers[key] = Charger(self._office, slot, tenant, record, self._behaviour(tenant))
+        return charger
+
+    def _behaviour(self, tenant: Tenant) -> Behaviour:
+        behaviour = self._behaviours.get(tenant)
+        if behaviour is None:
+            behaviour = Behaviour(self._dialects, tenant, planted_bug=self.settings.charging.planted_bug)
+            self._behaviours[tenant] = behaviour
+        return behaviour
+
+    def _charger_changed(self, tenant: str, identity: str, record: ChargerRecord | None) -> None:
+        """The registry says so. A charger that may no longer connect is sent away; its facts are kept."""
+        charger = self._chargers.get((tenant, identity))
+        if charger is None:
+            return
+        if record is not None:
+            charger.record = record
+        if charger.line is not None and (record is None or not record.enabled):
+            charger.line.close(1008, "this charger is no longer registered here")
+
+    def _fenced(self, key: str) -> None:
+        """Another worker owns this charger's slot: what we would answer is not ours to say."""
+        _, tenant, identity = key.split(".")
+        charger = self._chargers.get((from_subject_token(tenant), from_subject_token(identity)))
+        if charger is not None and charger.line is not None:
+            charger.line.close(1012, "this charger is served elsewhere now")
+
+    # -- the pools
+
+    async def _ask_verdict(self, tenant: str, charger: str, token: IdToken, lane: int) -> Verdict:
+        question = questions.ENCODE(questions.AuthorizeQuestion(tenant, charger, token))
+        subject = subjects.session(lane, questions.AUTHORIZE)
+        answer = await self._bridge.on_host(self._bus.request, subject, question, self.settings.charging.authorize_timeout_s)
+        return questions.decode_verdict(answer)
+
+    async def _lease_ids(self, started: Callable[[], None]) -> None:
+        """Keep blocks of transaction ids ahead. While the pool is away, what is ahead is given out."""
+        subject = subjects.session(0, questions.LEASE)
+        question = questions.ENCODE(questions.LeaseQuestion("default", 1))
+        started()
+        while True:
+            try:
+                while self._office.ids.wanted:
+                    answer = await self._bridge.on_host(self._bus.request, subject, question, self.settings.nats.request_timeout_s)
+                    block = questions.decode_id_block(answer)
+                    self._office.ids.add(block.first, block.last)
+            except Unavailable as error:
+                log.warning("no_transaction_ids_leased", left=self._office.ids.left, error=str(error))
+            await trio.sleep(LEASE_CHECK_S)
+
+    # -- commands
+
+    async def _serve_commands(self, started: Callable[[], None]) -> None:
+        subscriptions = await self._bridge.on_host(self._subscribe)
+        started()
+        try:
+            await trio.sleep_forever()
+        finally:
+            with trio.CancelScope(shield=True):
+                await self._bridge.on_host(self._unsubscribe, subscriptions)
+
+    async def _subscribe(self) -> list[Any]:
+        client = self._bus.client
+        heard = [await client.subscribe(subjects.slot_commands(slot), cb=self._on_command) for slot in self._slots]
+        heard.append(await client.subscribe(subjects.WORKER_STATUS, cb=self._on_status))
+        heard.append(await client.subscribe(subjects.TOKENS_DOORBELL, cb=self._on_tokens))
+        return heard
+
+    async def _unsubscribe(self, subscriptions: list[Any]) -> None:
+        if self._bus.client.is_connected:
+            await asyncio.gather(*(subscription.unsubscribe() for subscription in subscriptions))
+
+    async def _on_command(self, message: Msg) -> None:
+        """A command for one charger: it waits in a task of its own, so that one silent charger delays no other."""
+        *_, tenant, identity, verb = message.subject.split(".")
+        charger = self._chargers.get((from_subject_token(tenant), from_subject_token(identity)))
+        try:
+            question = commands.QUESTION_DECODER.decode(message.data)
+        except msgspec.DecodeError as error:
+            await message.respond(msgspec.msgpack.encode(CallAnswer("failed", code=commands.INVALID_PAYLOAD, text=str(error))))
+            return
+        if verb != commands.CALL_VERB:
+            answer = CallAnswer("failed", code=commands.UNKNOWN_ACTION, text=f"a charger knows no verb {verb}")
+        elif charger is None:
+            answer = CallAnswer("failed", code=commands.NOT_CONNECTED, text="the charger is not connected; wait until it is")
+        elif not self._turns.start(self._carry_call, charger, question, message):
+            answer = CallAnswer("failed", code=commands.BUSY, text="this worker carries as many calls as it can")
+        else:
+            return
+        await message.respond(msgspec.msgpack.encode(answer))
+
+    async def _carry_call(self, charger: Charger, question: CallQuestion, message: Msg) -> None:
+        answer = await charger.call(question.action, question.payload, question.timeout_s)
+        await self._bridge.on_host(message.respond, msgspec.msgpack.encode(answer))
+
+    async def _on_tokens(self, message: Msg) -> None:
+        self._office.verdicts.forget(message.data.decode())
+
+    async def _on_status(self, message: Msg) -> None:
+        if message.reply:
+            await message.respond(msgspec.msgpack.encode(self.status()))
+
+    def status(self) -> WorkerStatus:
+        """How this worker is doing."""
+        office = self._office
+        counted = msgspec.to_builtins(office.counters)
+        tasks = self._turns.statistics()
+        return WorkerStatus(
+            name=self.name,
+            pid=os.getpid(),
+            started_at=self.started_at,
+            slots=len(self._slots),
+            connections=self._engine.open_count if self._engine is not None else 0,
+            open_transactions=sum(len(charger.actor.state.open) for charger in self._chargers.values()),
+            messages_in=office.counters.messages_in,
+            messages_out=office.counters.messages_out,
+            messages_in_per_s=self._rate,
+            loop_lag_ms=self._lag_ms,
+            memory_bytes=psutil.Process().memory_info().rss,
+            journal={
+                str(journal.lane): LaneJournal(
+                    waiting=journal.statistics.waiting,
+                    waiting_peak=journal.statistics.waiting_peak,
+                    pages=journal.statistics.pages,
+                    events=journal.statistics.events,
+                    refusals=journal.statistics.refusals,
+                )
+                for journal in self._journals
+            },
+            refusals={
+                "mailbox": office.counters.mailbox_refusals,
+                "journal": office.counters.journal_refusals,
+                "turns": tasks.refused,
+                "checkpoints": self._live.refusals,
+                "transaction_ids": office.ids.refusals,
+            },
+            counters={
+                **counted,
+                **self._counters.snapshot(),
+                "chargers": len(self._chargers),
+                "turns": tasks.tasks,
+                "turns_peak": tasks.peak,
+                "checkpoints": self._live.saved,
+                "transaction_ids_left": office.ids.left,
+                "verdicts": len(office.verdicts),
+                "verdicts_offline": office.verdicts.offline,
+            },
+        )
+
+    async def _keep_house(self, started: Callable[[], None]) -> None:
+        """Forget chargers that are gone and measure how late the loop is."""
+        started()
+        counted = self._office.counters.messages_in
+        while True:
+            before = trio.current_time()
+            await trio.sleep(HOUSEKEEPING_S)
+            elapsed = trio.current_time() - before
+            self._lag_ms = max(0.0, elapsed - HOUSEKEEPING_S) * 1000
+            now = self._office.counters.messages_in
+            self._rate = (now - counted) / elapsed
+            counted = now
+            for key in [key for key, charger in self._chargers.items() if charger.idle]:
+                self._chargers.pop(key).leave()
+
+
+async def _here(async_fn: Callable[..., Awaitable[Any]], *args: Any) -> Any:
+    """The counterpart of `Bridge.on_host` for what already lives on trio."""
+    return await async_fn(*args)
+
+
+def run(settings: Settings, *, name: str = "", ready: Callable[[], None] = lambda: None) -> int:
+    """Run one worker until SIGTERM or SIGINT; the exit code. `ready` is called when it serves chargers."""
+    name = name or f"worker-{os.getpid()}"
+
+    async def main(bridge: Bridge) -> None:
+        client = await bridge.on_host(connect, settings.nats, name)
+        try:
+            worker = Worker(settings, bridge, Bus(client, client.jetstream(), settings), name)
+            await bridge.on_host(worker.open)
+            await worker.supervisor().run(ready)
+        finally:
+            with trio.CancelScope(shield=True):
+                await bridge.on_host(client.close)
+
+    return run_two_loops(main)
