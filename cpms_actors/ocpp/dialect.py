@@ -153,6 +153,28 @@ ENERGY: Final = "Energy.Active.Import.Register"
 PERIODIC: Final = "Sample.Periodic"
 
 
+# The default measurand is the energy register (1.6 7.46, 2.0.1 SampledValueType), but a sample that says another unit is none:
+# an Alfen charger sends amperes without a measurand, and they must not be billed.
+_MEASURANDS: Final[Mapping[str, str]] = {
+    "A": "Current.Import",
+    "V": "Voltage",
+    "W": "Power.Active.Import",
+    "kW": "Power.Active.Import",
+    "Percent": "SoC",
+    "Hz": "Frequency",
+    "Hertz": "Frequency",
+    "Celsius": "Temperature",
+    "Celcius": "Temperature",
+    "K": "Temperature",
+    "Fahrenheit": "Temperature",
+}
+
+
+def measurand_of(unit: str | None) -> str:
+    """What a sample without a measurand measures, by its unit; "Unknown" when the unit is no unit of active energy."""
+    return ENERGY if unit is None or unit in ("Wh", "kWh") else _MEASURANDS.get(unit, "Unknown")
+
+
 def moment(text: str | None, now: int, doubts: Doubts) -> int:
     """The charger's own time of a fact; its arrival when it says none or one that cannot be read (then with a doubt)."""
     if text is None:

@@ -6,7 +6,7 @@ from cpms_actors.base.time import format_rfc3339
 from cpms_actors.domain.access import Verdict
 from cpms_actors.domain.events import Booted, IdToken, Metered, Sample, StatusChanged, TransactionEnded, TransactionUpdated
 from cpms_actors.ocpp.catalogue import actions
-from cpms_actors.ocpp.dialect import ENERGY, PERIODIC, UNITS, Dialect, Doubts, Kind, Rule, Start, TransactionFact, finite, moment
+from cpms_actors.ocpp.dialect import PERIODIC, UNITS, Dialect, Doubts, Kind, Rule, Start, TransactionFact, finite, measurand_of, moment
 from cpms_actors.ocpp.messages import v16
 
 # 1.6 knows fewer words than the domain (2.x): what it cannot say becomes the nearest refusal.
@@ -153,7 +153,8 @@ def _samples(meter_values: Any, now: int, doubts: Doubts) -> tuple[Sample, ...]:
     for meter_value in meter_values:
         at = moment(meter_value.timestamp, now, doubts)
         for sampled in meter_value.sampledValue:
-            measurand = sampled.measurand or ENERGY
+            unit = sampled.unit
+            measurand = sampled.measurand or measurand_of(unit)
             context = sampled.context or PERIODIC
             if sampled.format == "SignedData":
                 samples.append(Sample(at, 0.0, measurand, context, sampled.phase, sampled.location, None, sampled.value))
@@ -161,7 +162,6 @@ def _samples(meter_values: Any, now: int, doubts: Doubts) -> tuple[Sample, ...]:
             value = finite(sampled.value, doubts)
             if value is None:
                 continue
-            unit = sampled.unit
             if unit is None:
                 factor, name = _DEFAULT_UNIT if measurand.startswith("Energy") else _NO_UNIT
             else:

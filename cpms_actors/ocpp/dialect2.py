@@ -17,7 +17,6 @@ from cpms_actors.domain.events import (
 )
 from cpms_actors.ocpp.catalogue import actions
 from cpms_actors.ocpp.dialect import (
-    ENERGY,
     PERIODIC,
     UNITS,
     Dialect,
@@ -27,6 +26,7 @@ from cpms_actors.ocpp.dialect import (
     Start,
     TransactionFact,
     energy_register,
+    measurand_of,
     moment,
 )
 from cpms_actors.ocpp.messages import v21, v201
@@ -208,8 +208,8 @@ def _samples(meter_values: Any, now: int, doubts: Doubts) -> tuple[Sample, ...]:
     for meter_value in meter_values:
         at = moment(meter_value.timestamp, now, doubts)
         for sampled in meter_value.sampledValue:
-            measurand = sampled.measurand or ENERGY
             unit = sampled.unitOfMeasure
+            measurand = sampled.measurand or measurand_of(unit.unit if unit is not None else None)
             if unit is None:
                 factor, name = _WH if measurand.startswith("Energy") else (1.0, None)
             else:
