@@ -1,0 +1,328 @@
+"""The life of a charging session: one pure function folds what a charger reports into the state of its transaction.
+
+    session, event  ──fold──▶  session, readings, what must be parked
+
+Chargers report late, twice, out of order and, after an outage, a day later. So every field of a session is chosen by a key that
+lies in the events themselves (seqNo, the station's clock, the meter's reading), never by the order of arrival: whatever the
+permutation and repetition of a transaction's OCPP 2.x events, the session that comes out is the same (its `version` alone counts
+arrivals). The cost of an event does not depend on the history of its transaction: what is kept is bounds, not events.
+
+OCPP 2.x: events belong together by the station's transaction id and are ordered by seqNo (part 2, use cases E01 to E15); an
+Updated or Ended that comes before its Started opens a provisional session. OCPP 1.6: order per charger is guaranteed (section
+3.7), the transaction id is ours, a repeated StartTransaction is known by its content, and what names no transaction is parked.
+"""
+
+from collections.abc import Callable
+from typing import Any, Final, Literal, TypeAlias
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from cpms_actors.domain import registers, sequence
+from cpms_actors.domain.events import (
+    Event,
+    IdToken,
+    Metered,
+    Sample,
+    TransactionEnded,
+    TransactionStarted,
+    TransactionUpdated,
+)
+from cpms_actors.domain.registers import Registers
+from cpms_actors.domain.sequence import Ranges
+
+Status: TypeAlias = Literal["Active", "Ended"]
+TransactionBody: TypeAlias = TransactionStarted | TransactionUpdated | TransactionEnded
+
+GAPS_MAX: Final = 256  # of one transaction: an event that would open one more is parked
+
+UNKNOWN_TRANSACTION: Final = "unknown-transaction"
+NO_TRANSACTION: Final = "no-transaction"
+SECOND_STOP: Final = "second-stop"
+TRANSACTION_REUSED: Final = "transaction-reused"
+TOO_MANY_GAPS: Final = "too-many-gaps"
+
+
+class Marks(Struct, frozen=True, array_like=True, gc=False):
+    """Where each field of a session comes from: the place (seqNo; 0 or the station's clock in 1.6) of the event that gave it.
+
+    Kept so that a later arrival can tell whether it knows better. `first_at` is the earliest moment any event names.
+    """
+
+    first_at: int
+    started: int | None = None
+    ended: int | None = None
+    token: int | None = None
+    evse: int | None = None
+    connector: int | None = None
+    state: int | None = None
+    registers: Registers = registers.NOTHING
+
+
+class Session(Struct, frozen=True, gc=False, kw_only=True):
+    """One transaction as far as it is known. Moments in ms, energy in Wh.
+
+    `version` is 0 until the session ends, then 1, and one more for every later fact: who rated version n knows by it that
+    there is something new. `started_at` is the earliest moment known while the start itself was not seen (`flags` says so).
+    """
+
+    tenant: str
+    charger: str
+    transaction: str
+    start_key: str | None = None
+    evse: int = 0
+    connector: int = 0
+    token: IdToken | None = None
+    stop_token: IdToken | None = None
+    status: Status = "Active"
+    started_at: int
+    ended_at: int | None = None
+    meter_start_wh: int | None = None
+    meter_last_wh: int | None = None
+    meter_stop_wh: int | None = None
+    energy_wh: int = 0
+    reason: str | None = None
+    charging_state: str | None = None
+    authorization: str | None = None
+    remote_start_id: int | None = None
+    reservation: int | None = None
+    offline: bool = False
+    seqs: Ranges = ()
+    version: int = 0
+    marks: Marks
+
+
+class Refused(Struct, frozen=True, gc=False):
+    """Why an event must be parked: a stable word, and a sentence for the operator."""
+
+    reason: str
+    detail: str
+
+
+class Outcome(Struct, frozen=True, gc=False):
+    """What one event did. `session` is the very object that was given when nothing changed; None when no session is concerned.
+
+    `readings` are the samples to keep, which may belong to no session (`session` None).
+    """
+
+    session: Session | None
+    readings: tuple[Sample, ...] = ()
+    parked: Refused | None = None
+
+
+def start_key(body: TransactionStarted) -> str | None:
+    """By what a repeated StartTransaction is recognised, whatever its message id and transaction id; None for 2.x.
+
+    OCPP 1.6 section 4.8 has no number to tell a repetition by; what the charger says does: where, who, when and at which register.
+    """
+    if body.seq is not None:
+        return None
+    who = body.token.id if body.token else ""
+    return f"{body.evse}/{body.connector}/{body.at}/{body.meter_wh}/{who}"
+
+
+def fold(session: Session | None, event: Event) -> Outcome:
+    """Fold a transaction's event, or Metered, into its session (None: no session has this transaction, or this start key)."""
+    return _FOLDS[type(event.body)](session, event, event.body)
+
+
+def gaps(session: Session) -> Ranges:
+    """The seqNos that are missing, as ranges (low, high, low, high, …): what to ask the station about (use case E14).
+
+    They count from 0, which the specification recommends, or from the Started's own number.
+    """
+    return sequence.missing(session.seqs, session.marks.started or 0)
+
+
+def flags(session: Session) -> tuple[str, ...]:
+    """What an operator should know before trusting the figures: stable words, none when all is well.
+
+    "offline": some events were queued while the station was offline. "provisional": the start was not seen. "gaps": events are
+    missing. "register-unknown": no energy can be told. "register-guessed": the start is merely the earliest reading.
+    "register-fell": the meter went backwards. "clock": it ended before it started.
+    """
+    bounds = session.marks.registers
+    found = {
+        "offline": session.offline,
+        "provisional": session.marks.started is None,
+        "gaps": bool(gaps(session)),
+        "register-unknown": session.status == "Ended" and bounds.energy_wh is None,
+        "register-guessed": bounds.start is not None and bounds.start[0] == registers.START_GUESSED,
+        "register-fell": bounds.fell,
+        "clock": session.ended_at is not None and session.ended_at < session.started_at,
+    }
+    return tuple(word for word, holds in found.items() if holds)
+
+
+def _fold_started(session: Session | None, event: Event, body: TransactionStarted) -> Outcome:
+    key = start_key(body)
+    if session is None:
+        session = _opened(event, body, key)
+    elif body.seq is None:
+        if session.start_key == key:
+            return Outcome(session)  # the charger did not get our answer, and asks again: same session, perhaps under another id
+        return _parked(TRANSACTION_REUSED, f"transaction {body.transaction} was started before, with other content")
+    elif session.marks.started is not None and sequence.contains(session.seqs, body.seq):
+        return Outcome(session)
+    order = body.seq or 0
+    changes: dict[str, Any] = {}
+    marks: dict[str, Any] = {}
+    if session.marks.started is None or order < session.marks.started:
+        marks["started"] = order
+        changes = {
+            "started_at": body.at,
+            "authorization": body.status,
+            "remote_start_id": body.remote_start_id,
+            "reservation": body.reservation,
+        }
+    bounds = registers.NOTHING if body.meter_wh is None else registers.of_start(body.at, order, body.meter_wh)
+    return _taken(session, body, order, bounds, changes, marks)
+
+
+def _fold_updated(session: Session | None, event: Event, body: TransactionUpdated) -> Outcome:
+    if session is None:
+        if body.seq is None:
+            return _readings_of_none(body)
+        session = _opened(event, body, None)
+    elif body.seq is not None and sequence.contains(session.seqs, body.seq):
+        return Outcome(session)
+    order = body.at if body.seq is None else body.seq
+    return _taken(session, body, order, registers.NOTHING, {}, {})
+
+
+def _fold_ended(session: Session | None, event: Event, body: TransactionEnded) -> Outcome:
+    if session is None:
+        if body.seq is None:
+            return _stop_of_none(body)
+        session = _opened(event, body, None)
+    elif session.marks.ended is not None:
+        if body.seq is None:
+            return _second_stop(session, body)
+        if sequence.contains(session.seqs, body.seq):
+            return Outcome(session)
+    order = body.at if body.seq is None else body.seq
+    changes: dict[str, Any] = {}
+    marks: dict[str, Any] = {}
+    if session.marks.ended is None or order > session.marks.ended:
+        marks["ended"] = order
+        changes = {"status": "Ended", "ended_at": body.at, "reason": body.reason, "stop_token": body.token}
+    bounds = registers.NOTHING if body.meter_wh is None else registers.of_stop(body.at, order, body.meter_wh)
+    return _taken(session, body, order, bounds, changes, marks)
+
+
+def _fold_metered(session: Session | None, event: Event, body: Metered) -> Outcome:
+    return Outcome(None, body.samples)
+
+
+_FOLDS: Final[dict[type, Callable[..., Outcome]]] = {
+    TransactionStarted: _fold_started,
+    TransactionUpdated: _fold_updated,
+    TransactionEnded: _fold_ended,
+    Metered: _fold_metered,
+}
+FOLDED: Final = frozenset(_FOLDS)
+"""The bodies that `fold` understands."""
+
+
+def _opened(event: Event, body: TransactionBody, key: str | None) -> Session:
+    return Session(
+        tenant=event.tenant,
+        charger=event.charger,
+        transaction=body.transaction,
+        start_key=key,
+        started_at=body.at,
+        marks=Marks(body.at),
+    )
+
+
+def _taken(
+    session: Session,
+    body: TransactionBody,
+    order: int,
+    bounds: Registers,
+    changes: dict[str, Any],
+    marks: dict[str, Any],
+) -> Outcome:
+    """Fold what every transaction event may carry; `changes` and `marks` are what the kind of event decided already."""
+    old = session.marks
+    if body.seq is not None:
+        seqs = sequence.add(session.seqs, body.seq)
+        if len(seqs) > 2 * (GAPS_MAX + 1):
+            return _parked(TOO_MANY_GAPS, f"seqNo {body.seq} would open gap {GAPS_MAX + 1} of transaction {body.transaction}", session)
+        changes["seqs"] = seqs
+    if body.at < old.first_at:
+        marks["first_at"] = body.at
+    if old.started is None and "started" not in marks:
+        changes["started_at"] = marks.get("first_at", old.first_at)
+    if body.offline:
+        changes["offline"] = True
+    _choose_origins(body, order, old, changes, marks)
+    bounds = registers.merge(registers.merge(old.registers, bounds), registers.of_samples(body.samples, order))
+    if bounds != old.registers:
+        marks["registers"] = bounds
+    changes["marks"] = replace(old, **marks)
+    return Outcome(_figured(session, replace(session, **changes), bool(body.samples)), body.samples)
+
+
+def _choose_origins(body: TransactionBody, order: int, old: Marks, changes: dict[str, Any], marks: dict[str, Any]) -> None:
+    """The first event that names the driver or the place is believed, the last one that names the charging state."""
+    if body.token is not None and not isinstance(body, TransactionEnded) and (old.token is None or order < old.token):
+        marks["token"], changes["token"] = order, body.token
+    if body.evse and (old.evse is None or order < old.evse):
+        marks["evse"], changes["evse"] = order, body.evse
+    if body.connector and (old.connector is None or order < old.connector):
+        marks["connector"], changes["connector"] = order, body.connector
+    if body.charging_state is not None and (old.state is None or order > old.state):
+        marks["state"], changes["charging_state"] = order, body.charging_state
+
+
+def _figured(before: Session, after: Session, measured: bool) -> Session:
+    """The session with its figures drawn from its marks, and the next version if that is due."""
+    bounds = after.marks.registers
+    ended = after.status == "Ended"
+    after = replace(
+        after,
+        meter_start_wh=bounds.start[3] if bounds.start else None,
+        meter_last_wh=bounds.last[3] if bounds.last else None,
+        meter_stop_wh=bounds.end_wh if ended else None,
+        energy_wh=bounds.energy_wh or 0,
+    )
+    if ended and (measured or after != before):
+        return replace(after, version=before.version + 1)
+    return before if after == before else after
+
+
+def _readings_of_none(body: TransactionUpdated) -> Outcome:
+    """1.6 MeterValues of a transaction we do not know. 0 and -1 are how chargers say "none": no fault, only readings."""
+    if _names_none(body.transaction):
+        return Outcome(None, body.samples)
+    detail = f"meter values of transaction {body.transaction}, which this charger never started here"
+    return Outcome(None, body.samples, Refused(UNKNOWN_TRANSACTION, detail))
+
+
+def _stop_of_none(body: TransactionEnded) -> Outcome:
+    """1.6 StopTransaction of a transaction we do not know. -1: the charger never got the answer to its start (errata 3.18)."""
+    what = f"stopped at register {body.meter_wh} Wh, reason {body.reason or 'Local'}"
+    if _names_none(body.transaction):
+        refused = Refused(NO_TRANSACTION, f"a stop without a transaction id ({body.transaction}): {what}")
+    else:
+        refused = Refused(UNKNOWN_TRANSACTION, f"transaction {body.transaction}, which this charger never started here: {what}")
+    return Outcome(None, body.samples, refused)
+
+
+def _second_stop(session: Session, body: TransactionEnded) -> Outcome:
+    """1.6: the same stop again is no news; another stop of a transaction that has ended is for a person to judge."""
+    own = session.marks.registers.stop
+    meter = own[3] if own and own[0] == registers.STOP_MESSAGE else None
+    if session.ended_at == body.at and meter == body.meter_wh:
+        return Outcome(session)
+    detail = f"transaction {body.transaction} had ended with {meter} Wh; a second stop says {body.meter_wh} Wh"
+    return _parked(SECOND_STOP, detail, session)
+
+
+def _names_none(transaction: str) -> bool:
+    return transaction in ("", "0") or transaction.startswith("-")
+
+
+def _parked(reason: str, detail: str, session: Session | None = None) -> Outcome:
+    return Outcome(session, (), Refused(reason, detail))
