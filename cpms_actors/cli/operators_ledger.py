@@ -1,0 +1,299 @@
+"""The commands of sessions, charge detail records and parked messages."""
+
+from typing import Annotated, Literal
+
+import typer
+
+from cpms_actors.base.ids import DEFAULT_TENANT
+from cpms_actors.bus import verbs
+from cpms_actors.bus import verbs_ledger as ledger
+from cpms_actors.cli.output import (
+    AfterOption,
+    JsonOption,
+    LimitOption,
+    TenantOption,
+    answer,
+    duration,
+    energy,
+    given,
+    money,
+    print_fields,
+    print_json,
+    print_line,
+    print_next,
+    print_table,
+)
+
+session_app = typer.Typer(no_args_is_help=True, help="Sessions: who charged where, when and how much.")
+cdr_app = typer.Typer(no_args_is_help=True, help="Charge detail records: what sessions came to.")
+parked_app = typer.Typer(no_args_is_help=True, help="Parked messages: what could not be used and was not dropped.")
+
+ChargerFilter = Annotated[str | None, typer.Option(help="Only those of this charger.", show_default=False)]
+StatusFilter = Annotated[Literal["Active", "Ended"] | None, typer.Option(case_sensitive=False, help="Only these.", show_default=False)]
+TokenFilter = Annotated[str | None, typer.Option(help="Only those of this token.", show_default=False)]
+
+
+@session_app.command("list")
+def session_list(
+    charger: ChargerFilter = None,
+    token: TokenFilter = None,
+    status: StatusFilter = None,
+    tenant: TenantOption = DEFAULT_TENANT,
+    limit: LimitOption = 100,
+    after: AfterOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """A tenant's sessions, the newest first.
+
+    \b
+    Examples:
+      cpms session list --status active
+      cpms session list --charger CP01 --limit 10 --json
+    """
+
+    def show(page: ledger.SessionPage) -> None:
+        print_table(
+            [">session", "charger", ">EVSE", "token", "status", "started", "ended", ">energy", "reason", "flags"],
+            [
+                (s.id, s.charger, s.evse, s.token, s.status, s.started_at, s.ended_at, energy(s.energy_wh), s.reason, s.flags)
+                for s in page.sessions
+            ],
+            empty="no such session",
+        )
+        print_next(page.next, len(page.sessions))
+
+    fields = given(charger=charger, token=token, status=status, after=after)
+    answer(as_json, verbs.SESSION_LIST, lambda: ledger.SessionList(tenant=tenant, limit=limit, **fields), show)
+
+
+@session_app.command("show")
+def session_show(
+    session: Annotated[int, typer.Argument(metavar="SESSION", min=1, help="Its number.", show_default=False)],
+    readings: Annotated[int, typer.Option(min=0, max=1000, help="At most so many meter readings, the newest.")] = 20,
+    tenant: TenantOption = DEFAULT_TENANT,
+    as_json: JsonOption = False,
+) -> None:
+    """One session with its meter readings and its CDRs.
+
+    \b
+    Example:
+      cpms session show 42 --readings 100
+    """
+    request = ledger.SessionShow(tenant=tenant, id=session, readings=readings)
+    answer(as_json, verbs.SESSION_SHOW, lambda: request, _show_session)
+
+
+@cdr_app.command("list")
+def cdr_list(
+    charger: ChargerFilter = None,
+    token: TokenFilter = None,
+    session: Annotated[int | None, typer.Option(min=1, help="Only those of this session.", show_default=False)] = None,
+    tenant: TenantOption = DEFAULT_TENANT,
+    limit: LimitOption = 100,
+    after: AfterOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """A tenant's charge detail records, the newest first. A credit takes an earlier one back.
+
+    \b
+    Examples:
+      cpms cdr list --token 04A2B3C4D5E6F7
+      cpms cdr list --session 42 --json
+    """
+
+    def show(page: ledger.CdrPage) -> None:
+        print_table(
+            ["CDR", ">session", "charger", "token", "started", ">energy", ">excl. tax", ">incl. tax", "tariff", "credits"],
+            [
+                (
+                    c.id,
+                    c.session,
+                    c.charger,
+                    c.token,
+                    c.started_at,
+                    energy(c.energy_wh),
+                    money(c.total_excl_minor, c.currency),
+                    money(c.total_incl_minor, c.currency),
+                    _tariff_name(c),
+                    c.credits,
+                )
+                for c in page.cdrs
+            ],
+            empty="no such CDR",
+        )
+        print_next(page.next, len(page.cdrs))
+
+    fields = given(charger=charger, token=token, session=session, after=after)
+    answer(as_json, verbs.CDR_LIST, lambda: ledger.CdrList(tenant=tenant, limit=limit, **fields), show)
+
+
+@cdr_app.command("show")
+def cdr_show(
+    cdr: Annotated[str, typer.Argument(metavar="CDR", help="Its id.", show_default=False)],
+    tenant: TenantOption = DEFAULT_TENANT,
+    as_json: JsonOption = False,
+) -> None:
+    """One charge detail record: its totals, the lines they add up from, and the periods that were metered.
+
+    \b
+    Example:
+      cpms cdr list --session 42, then
+      cpms cdr show 8f14e45f-ceea-467f-9d4c-3bd5c1b1a6b2
+    """
+    answer(as_json, verbs.CDR_SHOW, lambda: ledger.CdrShow(tenant=tenant, id=cdr), _show_cdr)
+
+
+@parked_app.command("list")
+def parked_list(
+    charger: ChargerFilter = None,
+    reason: Annotated[str | None, typer.Option(help="Only those parked for this reason.", show_default=False)] = None,
+    everything: Annotated[bool, typer.Option("--all", help="The resolved ones too.")] = False,
+    tenant: TenantOption = DEFAULT_TENANT,
+    limit: LimitOption = 100,
+    after: AfterOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """What chargers sent that could not be used, the newest first. It waits here for a person.
+
+    \b
+    Examples:
+      cpms parked list
+      cpms parked list --charger CP01 --all
+    """
+
+    def show(page: ledger.ParkedPage) -> None:
+        print_table(
+            [">parked", "charger", "received", "action", "reason", "detail", "resolved"],
+            [(p.id, p.charger, p.received_at, p.action, p.reason, p.detail, p.resolution) for p in page.parked],
+            empty="nothing is parked",
+        )
+        print_next(page.next, len(page.parked))
+
+    request = ledger.ParkedList(
+        tenant=tenant, limit=limit, resolved=None if everything else False, **given(charger=charger, reason=reason, after=after)
+    )
+    answer(as_json, verbs.PARKED_LIST, lambda: request, show)
+
+
+ParkedArgument = Annotated[int, typer.Argument(metavar="PARKED", min=1, help="Its number.", show_default=False)]
+
+
+@parked_app.command("show")
+def parked_show(parked: ParkedArgument, tenant: TenantOption = DEFAULT_TENANT, as_json: JsonOption = False) -> None:
+    """One parked message with what it held.
+
+    \b
+    Example:
+      cpms parked show 7
+    """
+    answer(as_json, verbs.PARKED_SHOW, lambda: ledger.ParkedShow(tenant=tenant, id=parked), _show_parked)
+
+
+@parked_app.command("resolve")
+def parked_resolve(
+    parked: ParkedArgument,
+    resolution: Annotated[str, typer.Argument(metavar="SENTENCE", help="What was done about it.", show_default=False)],
+    tenant: TenantOption = DEFAULT_TENANT,
+    as_json: JsonOption = False,
+) -> None:
+    """Close a parked message with a sentence that says what was done.
+
+    \b
+    Example:
+      cpms parked resolve 7 "billed by hand, CDR 2026-0042"
+    """
+    request = ledger.ParkedResolve(tenant=tenant, id=parked, resolution=resolution)
+    answer(as_json, verbs.PARKED_RESOLVE, lambda: request, _show_parked)
+
+
+def _tariff_name(cdr: ledger.CdrView) -> str:
+    return "free" if cdr.tariff is None else f"{cdr.tariff} v{cdr.tariff_version}"
+
+
+def _show_session(detail: ledger.SessionDetail) -> None:
+    session = detail.session
+    print_fields(
+        f"session {session.id}",
+        [
+            ("tenant", session.tenant),
+            ("charger", session.charger),
+            ("EVSE, connector", (session.evse, session.connector)),
+            ("transaction", detail.transactions or session.transaction),
+            ("token", session.token),
+            ("status", session.status),
+            ("started", session.started_at),
+            ("ended", session.ended_at),
+            ("energy", energy(session.energy_wh)),
+            ("meter at start", energy(session.meter_start_wh)),
+            ("meter at end", energy(session.meter_stop_wh)),
+            ("reason", session.reason),
+            ("charging state", session.charging_state),
+            ("offline", session.offline or None),
+            ("missing events", session.gaps or None),
+            ("flags", session.flags or None),
+            ("CDRs", detail.cdrs or None),
+            ("not priced", detail.rating_error),
+        ],
+    )
+    print_table(
+        ["taken", "measurand", ">value", "unit", "phase", "location", "context"],
+        [(r.taken_at, r.measurand, r.value, r.unit, r.phase, r.location, r.context) for r in detail.readings],
+        empty="  no meter reading",
+    )
+
+
+def _show_cdr(detail: ledger.CdrDetail) -> None:
+    cdr = detail.cdr
+    print_fields(
+        f"CDR {cdr.id}",
+        [
+            ("tenant", cdr.tenant),
+            ("session", f"{cdr.session}, version {cdr.session_version}"),
+            ("charger", cdr.charger),
+            ("token", cdr.token),
+            ("started", cdr.started_at),
+            ("ended", cdr.ended_at),
+            ("energy", energy(cdr.energy_wh)),
+            ("charging", duration(cdr.charging_s)),
+            ("parking", duration(cdr.parking_s)),
+            ("tariff", _tariff_name(cdr)),
+            ("excl. tax", money(cdr.total_excl_minor, cdr.currency)),
+            ("tax", money(cdr.tax_minor, cdr.currency)),
+            ("incl. tax", money(cdr.total_incl_minor, cdr.currency)),
+            ("provisional", cdr.provisional or None),
+            ("credits", cdr.credits),
+            ("drawn up", cdr.created_at),
+        ],
+    )
+    print_table(
+        ["line", ">billed", ">price", ">excl. tax", ">tax"],
+        [(line.kind, line.billed, line.price, line.excl, line.tax) for line in detail.lines],
+        empty="  no line: nothing was charged for",
+    )
+    if detail.periods:
+        print_table(
+            ["period", "from", ">for", ">energy"],
+            [(each.kind, each.started_at, duration(each.duration_ms / 1000), energy(each.energy_wh)) for each in detail.periods],
+        )
+
+
+def _show_parked(detail: ledger.ParkedDetail) -> None:
+    parked = detail.parked
+    print_fields(
+        f"parked message {parked.id}",
+        [
+            ("tenant", parked.tenant),
+            ("charger", parked.charger),
+            ("received", parked.received_at),
+            ("message id", parked.message_id or None),
+            ("action", parked.action),
+            ("reason", parked.reason),
+            ("detail", parked.detail),
+            ("resolved", parked.resolved_at),
+            ("resolution", parked.resolution),
+        ],
+    )
+    if detail.payload_base64 is not None:
+        print_line(f"  not JSON, in base64: {detail.payload_base64}")
+    else:
+        print_json(detail.payload)

@@ -1,0 +1,257 @@
+"""A lane's actor: reads the lane's pages in order and folds them into Postgres, exactly once.
+
+    pages ──accept, load, fold──▶ one transaction: move the offset (is the lane still ours?), then write everything
+
+Whatever is redelivered, stored twice or interrupted: a batch is either in Postgres together with the offset behind it, or not at all.
+After a failure the actor forgets what it knew and begins again at the stored offset.
+
+A batch that Postgres refuses for what is in it (a text with a NUL, a number beyond bigint) is folded again event by event, each in
+a savepoint; the ones refused are parked. So a poison event costs itself, and one slow batch.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from math import exp
+from time import monotonic
+from typing import Final
+
+import anyio
+import asyncpg
+from msgspec import Struct
+from nats.aio.client import Client
+from nats.errors import Error as NatsError
+
+from cpms_actors.base.errors import Unavailable
+from cpms_actors.bus import subjects
+from cpms_actors.domain.events import Event
+from cpms_actors.observe import logs
+from cpms_actors.pools.fold import POISON, Accepted, Batch, ChargerKey, StoredPage, accept, fold, keys_of, parked
+from cpms_actors.pools.pages import PageReader
+from cpms_actors.store import chargers_live, meter_values, offsets, reports, sessions
+from cpms_actors.store import parked as parked_messages
+from cpms_actors.store.database import Connection, Database
+from cpms_actors.store.offsets import Claim, Progress
+
+log = logs.get("session")
+
+BATCH_BYTES_MAX: Final = 1_048_576  # of pages: about 10,000 events, and a transaction of well under a second
+LINGER_S: Final = 0.03  # between batches: nobody waits for the fold, and a larger batch costs less per event
+RETRY_FIRST_S: Final = 0.2
+RETRY_MAX_S: Final = 5.0
+IDS_DRAWN: Final = 256
+SEEN_MAX: Final = 50_000  # chargers whose last write of last_seen_at is remembered; beyond, all are forgotten
+DAYS_MAX: Final = 64
+RATE_WINDOW_S: Final = 10.0
+
+# What a value can do that no rule foresaw. ValueError is also what the driver raises for an argument it cannot encode.
+_REFUSED: Final = (
+    asyncpg.DataError,
+    asyncpg.IntegrityConstraintViolationError,
+    asyncpg.ProgramLimitExceededError,
+    ValueError,
+    OverflowError,
+)
+
+
+class LaneLost(Exception):
+    """Another process has claimed the lane; nothing was written."""
+
+
+class LaneStatistics(Struct):
+    """Counts since the lane was claimed. `folded_received_at` is when a worker received the event that was folded last."""
+
+    offset: int = 0
+    pending: int = 0
+    events: int = 0
+    batches: int = 0
+    parked: int = 0
+    stored_twice: int = 0
+    failures: int = 0
+    folded_received_at: int = 0
+
+
+class Rate:
+    """Events per second over the last ten seconds or so: every event counts for RATE_WINDOW_S, and fades."""
+
+    def __init__(self) -> None:
+        self._per_s = 0.0
+        self._at = 0.0
+
+    def note(self, events: int, now_s: float) -> None:
+        """That many events, now."""
+        self._per_s = self.at(now_s) + events / RATE_WINDOW_S
+        self._at = now_s
+
+    def at(self, now_s: float) -> float:
+        """Events per second as of now."""
+        return self._per_s * exp(-(now_s - self._at) / RATE_WINDOW_S)
+
+
+class Lane:
+    """Folds one lane while the claim on it holds. `ring` is called after a commit that left something to rate."""
+
+    def __init__(self, claim: Claim, client: Client, database: Database, ring: Callable[[], Awaitable[None]]) -> None:
+        self.claim = claim
+        self.statistics = LaneStatistics()
+        self.rate = Rate()
+        self._client = client
+        self._database = database
+        self._ring = ring
+        self._progress = Progress("", 0, {}, {})
+        self._ids: list[int] = []
+        self._seen: dict[ChargerKey, int] = {}
+        self._days: set[int] = set()
+
+    async def run(self, started: Callable[[], None]) -> None:
+        """Fold until cancelled, or until the lane is another's. Outages of NATS and Postgres are waited out."""
+        started()
+        delay = RETRY_FIRST_S
+        while True:
+            before = self.statistics.batches
+            try:
+                await self._read_and_fold()
+            except LaneLost:
+                log.info("lane_lost", lane=self.claim.lane, epoch=self.claim.epoch)
+                return
+            except Unavailable as error:
+                self.statistics.failures += 1
+                delay = RETRY_FIRST_S if self.statistics.batches > before else min(delay * 2, RETRY_MAX_S)
+                log.warning("lane_waits", lane=self.claim.lane, error=str(error), delay_s=delay)
+                await self._measure()
+                await anyio.sleep(delay)
+
+    async def _read_and_fold(self) -> None:
+        await self.recall()
+        reader = self._reader()
+        try:
+            await reader.open()
+            while True:
+                pages = await reader.fetch(BATCH_BYTES_MAX)
+                await self.fold_pages(pages)
+                self.statistics.pending = reader.pending
+                if not reader.pending:
+                    await anyio.sleep(LINGER_S)
+        finally:
+            await reader.close()
+
+    def _reader(self) -> PageReader:
+        return PageReader(self._client, subjects.JOURNAL_STREAM, subjects.journal(self.claim.lane), self.statistics.offset)
+
+    async def _measure(self) -> None:
+        """How much waits, while nothing is folded: an outage must show in the lag."""
+        reader = self._reader()
+        with suppress(Unavailable):
+            await reader.open()
+            self.statistics.pending = reader.pending
+        await reader.close()
+
+    async def recall(self) -> None:
+        """Read from Postgres how far the lane is; begin anew when the journal was. Raises Unavailable."""
+        try:
+            info = await self._client.jetstream().stream_info(subjects.JOURNAL_STREAM)
+        except (NatsError, TimeoutError, OSError) as error:
+            raise Unavailable(f"no journal: {error!r}") from error
+        stream = info.created.isoformat() if info.created else ""
+        async with self._database.transaction(()) as connection:
+            progress = await offsets.load_progress(connection, self.claim.lane)
+            if progress.stream not in ("", stream):
+                log.warning("journal_made_anew", lane=self.claim.lane, was=progress.stream, now=stream, offset=progress.stream_seq)
+                await offsets.forget_stream(connection, self.claim)
+                progress.stream_seq, progress.slot_epochs = 0, {}
+        progress.stream = stream
+        self._progress = progress
+        self._ids.clear()
+        self._seen.clear()
+        self.statistics.offset = progress.stream_seq
+
+    async def fold_pages(self, pages: Sequence[StoredPage]) -> None:
+        """Fold pages that follow each other in the stream. Raises LaneLost or Unavailable; then none of it is stored."""
+        accepted = accept(pages, self._progress)
+        if accepted.stream_seq == self._progress.stream_seq:
+            return
+        await self._make_days(accepted.events)
+        tenants = {event.tenant for event in accepted.events} | {message.tenant for message in accepted.parked}
+
+        async def at_once(connection: Connection) -> Batch:
+            await self._advance(connection, accepted)
+            return await self._apply(connection, accepted.events)
+
+        async def one_by_one(connection: Connection) -> Batch:
+            await self._advance(connection, accepted)
+            return await self._apply_one_by_one(connection, accepted.events)
+
+        try:
+            batch = await self._database.run(tenants, at_once)
+        except _REFUSED as error:
+            log.warning("batch_refused", lane=self.claim.lane, events=len(accepted.events), error=repr(error))
+            batch = await self._database.run(tenants, one_by_one)
+        self._committed(accepted, batch)
+        if batch.amended:
+            await self._ring()
+
+    async def _advance(self, connection: Connection, accepted: Accepted) -> None:
+        if not await offsets.advance(connection, self.claim, self._progress.stream, accepted.stream_seq):
+            raise LaneLost(self.claim.lane)
+        await offsets.save_writers(connection, self.claim.lane, accepted.writers)
+        await offsets.save_slot_epochs(connection, accepted.slot_epochs)
+        await parked_messages.save(connection, accepted.parked)
+
+    async def _apply(self, connection: Connection, events: Sequence[Event]) -> Batch:
+        """Fold the events and write what came of them: one statement per table."""
+        transactions, starts = keys_of(events)
+        found = await sessions.load(connection, transactions, starts) if transactions else sessions.Found({}, {})
+        fresh = len(transactions) - len(found.by_transaction)
+        if len(self._ids) < fresh:
+            self._ids += await sessions.draw_ids(connection, fresh + IDS_DRAWN)
+        batch = fold(events, found, self._ids.pop, self._seen)
+        await sessions.save(connection, list(batch.sessions.values()))
+        await sessions.save_transactions(connection, batch.transactions)
+        await meter_values.save(connection, batch.readings)
+        await reports.save(connection, batch.reports)
+        await parked_messages.save(connection, batch.parked)
+        await chargers_live.save_chargers(connection, list(batch.chargers.values()))
+        await chargers_live.save_connectors(connection, list(batch.connectors.values()))
+        return batch
+
+    async def _apply_one_by_one(self, connection: Connection, events: Sequence[Event]) -> Batch:
+        total = Batch()
+        for event in events:
+            try:
+                async with connection.transaction():  # a savepoint
+                    batch = await self._apply(connection, (event,))
+            except _REFUSED as error:
+                batch = Batch(parked=[parked(event, POISON, f"Postgres refused it: {error}")])
+                await parked_messages.save(connection, batch.parked)
+            total.amended = total.amended or batch.amended
+            total.parked += batch.parked
+            total.chargers |= batch.chargers
+        return total
+
+    def _committed(self, accepted: Accepted, batch: Batch) -> None:
+        """It is in Postgres: only now may memory know."""
+        progress, statistics = self._progress, self.statistics
+        progress.stream_seq = statistics.offset = accepted.stream_seq
+        progress.writers |= accepted.writers
+        progress.slot_epochs |= accepted.slot_epochs
+        if len(self._seen) > SEEN_MAX:
+            self._seen.clear()
+        self._seen.update((key, live.last_seen_at) for key, live in batch.chargers.items())
+        statistics.batches += 1
+        statistics.events += len(accepted.events)
+        statistics.parked += len(accepted.parked) + len(batch.parked)
+        statistics.stored_twice += accepted.stored_twice
+        if accepted.events:
+            statistics.folded_received_at = accepted.events[-1].received_at
+            self.rate.note(len(accepted.events), monotonic())
+
+    async def _make_days(self, events: Sequence[Event]) -> None:
+        """See to the partitions of the days in the batch. Not in its transaction: the lock would last as long as that."""
+        days = {event.received_at // meter_values.DAY_MS for event in events} - self._days
+        if not days:
+            return
+        if len(self._days) > DAYS_MAX:
+            self._days.clear()
+        async with self._database.transaction(()) as connection:
+            for day in sorted(day for day in days if day in meter_values.DAYS):
+                await meter_values.create_day(connection, day)
+        self._days |= days

@@ -1,0 +1,126 @@
+"""The pool of connections to Postgres, and what a transaction of a pool is.
+
+Every connection belongs to the role `cpms_app`, which row level security binds: a transaction names the tenants it may see, and sees
+no row of another. That is a setting of the transaction (`set_config(..., is_local => true)`), so it ends with it and works behind a
+pooler too. Nothing connects before it is needed: a process starts while Postgres is down, and finds it again when it is back.
+
+Two kinds of failure leave here. A conflict with another transaction (serialization 40001, deadlock 40P01, a plan that a
+migration made stale) is repeated by `run`, a few times, with jitter. A server that cannot be reached, is shutting down or answers too
+late is `Unavailable`: whether the work was done is then unknown, and the caller's own idempotency decides.
+"""
+
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import asynccontextmanager
+from typing import Final, TypeAlias, TypeVar
+
+import anyio
+import asyncpg
+
+from cpms_actors.base import settings
+from cpms_actors.base.errors import Unavailable
+
+Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
+Result = TypeVar("Result")
+
+CONNECT_S: Final = 5.0
+ACQUIRE_S: Final = 10.0
+COMMAND_S: Final = 30.0
+ATTEMPTS_MAX: Final = 6
+BACKOFF_S: Final = 0.01  # doubled by every attempt, and jittered
+_CONFLICTS: Final = (
+    asyncpg.SerializationError,
+    asyncpg.DeadlockDetectedError,
+    asyncpg.InvalidCachedStatementError,
+)
+_OUTAGES: Final = (
+    OSError,
+    TimeoutError,
+    asyncpg.PostgresConnectionError,  # class 08, and the loss of a connection in use
+    asyncpg.OperatorInterventionError,  # class 57: shutting down, starting up, killed by the administrator
+    asyncpg.TooManyConnectionsError,
+)
+# `statement_timeout` is below COMMAND_S, so that the server gives up first and the connection stays usable.
+_SERVER_SETTINGS: Final = {
+    "application_name": "cpms",
+    "timezone": "UTC",
+    "jit": "off",  # short statements: compiling them costs more than running them
+    "statement_timeout": "25s",
+    "lock_timeout": "10s",
+    "idle_in_transaction_session_timeout": "60s",
+    "tcp_keepalives_idle": "30",
+}
+
+
+class Database:
+    """Connections of one process. `conflicts` counts the transactions that were repeated, `outages` those that failed."""
+
+    def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]", jitter: Callable[[], float] = random.random) -> None:
+        self._pool = pool
+        self._jitter = jitter
+        self.conflicts = 0
+        self.outages = 0
+
+    @asynccontextmanager
+    async def transaction(self, tenants: Iterable[str]) -> AsyncIterator[Connection]:
+        """A transaction that sees the rows of these tenants (none: only tables that belong to no tenant).
+
+        Committed at the end of the block, rolled back when it raises. Raises Unavailable when Postgres is.
+        """
+        try:
+            async with self._pool.acquire(timeout=ACQUIRE_S) as connection:
+                try:
+                    async with connection.transaction():
+                        await connection.execute("SELECT set_config('cpms.tenants', $1, true)", ",".join(tenants))
+                        yield connection
+                except asyncpg.InterfaceError as error:
+                    if not _is_gone(connection):
+                        raise  # a mistake in the use of the driver
+                    self.outages += 1
+                    raise Unavailable(f"Postgres closed the connection: {error}") from error
+        except (asyncpg.QueryCanceledError, asyncpg.LockNotAvailableError) as error:  # over its time, but the server is well
+            raise Unavailable(f"Postgres took too long: {error}") from error
+        except _OUTAGES as error:
+            self.outages += 1
+            raise Unavailable(f"Postgres is not available: {error or type(error).__name__}") from error
+
+    async def run(self, tenants: Iterable[str], work: Callable[[Connection], Awaitable[Result]]) -> Result:
+        """The work in one transaction, repeated when another transaction was in its way; its effects in memory must bear that.
+
+        Raises Unavailable when Postgres is, or when ATTEMPTS_MAX attempts met a conflict.
+        """
+        names = tuple(tenants)
+        for attempt in range(ATTEMPTS_MAX):
+            try:
+                async with self.transaction(names) as connection:
+                    return await work(connection)
+            except _CONFLICTS as error:
+                self.conflicts += 1
+                if attempt == ATTEMPTS_MAX - 1:
+                    raise Unavailable(f"gave up after {ATTEMPTS_MAX} conflicts: {error}") from error
+                await anyio.sleep(BACKOFF_S * 2**attempt * (0.5 + self._jitter()))
+        raise AssertionError("unreachable: the loop returns or raises")
+
+
+def _is_gone(connection: "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]") -> bool:
+    """Whether the connection died in our hands; the pool has then taken it back already, and it cannot even be asked."""
+    try:
+        return connection.is_closed()
+    except asyncpg.InterfaceError:
+        return True
+
+
+@asynccontextmanager
+async def open_database(postgres: settings.Postgres) -> AsyncIterator[Database]:
+    """The database of these settings until the block ends. Never waits for the server: the first transaction does."""
+    pool = asyncpg.create_pool(
+        postgres.dsn,
+        min_size=0,
+        max_size=postgres.connections_max,
+        max_inactive_connection_lifetime=300.0,
+        timeout=CONNECT_S,
+        command_timeout=COMMAND_S,
+        server_settings=_SERVER_SETTINGS,
+    )
+    async with pool:
+        yield Database(pool)

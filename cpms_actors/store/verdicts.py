@@ -1,0 +1,37 @@
+"""Verdicts: may these tokens charge? Many questions, one round trip."""
+
+from collections.abc import Sequence
+from typing import Final
+
+import asyncpg
+
+from cpms_actors.base.time import from_datetime
+from cpms_actors.domain.access import Verdict
+from cpms_actors.store.columns import transpose
+from cpms_actors.store.database import Connection
+
+# A token's id does not know upper from lower case (OCPP 1.6 section 7.15, CiString20Type).
+_FIND: Final = """
+SELECT u.number, t.status, t.expires_at, coalesce(t.group_id, t.parent_id) AS group_id
+FROM unnest($1::int[], $2::text[], $3::text[]) AS u (number, tenant_id, id)
+JOIN tokens AS t ON t.tenant_id = u.tenant_id AND lower(t.id) = lower(u.id)
+"""
+UNKNOWN: Final = Verdict("Invalid")
+
+
+async def find_verdicts(connection: Connection, asked: Sequence[tuple[str, str]], now: int) -> list[Verdict]:
+    """The verdict on each (tenant, token id), in order; "Invalid" for a token nobody knows, "Expired" from its `expires_at` on."""
+    verdicts = [UNKNOWN] * len(asked)
+    if asked:
+        rows = await connection.fetch(_FIND, range(len(asked)), *transpose(asked))
+        for row in rows:
+            verdicts[row["number"]] = _verdict(row, now)
+    return verdicts
+
+
+def _verdict(row: asyncpg.Record, now: int) -> Verdict:
+    expires_at = None if row["expires_at"] is None else from_datetime(row["expires_at"])
+    status = row["status"]
+    if status == "Accepted" and expires_at is not None and expires_at <= now:
+        status = "Expired"
+    return Verdict(status, expires_at, row["group_id"])

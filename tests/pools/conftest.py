@@ -1,0 +1,54 @@
+"""A running operations pool for the tests of its verbs."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from typing import Any
+
+import anyio
+import msgspec
+import pytest
+from nats.aio.client import Client
+
+from cpms_actors.base.settings import Nats, Postgres, Settings
+from cpms_actors.bus import client as bus
+from cpms_actors.bus import subjects
+from cpms_actors.pools import operations
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture
+def operations_settings(nats_url: str, postgres: Postgres) -> Settings:
+    return Settings(nats=Nats(url=nats_url), postgres=postgres, credential_key="a secret of every process")
+
+
+@pytest.fixture
+async def client(operations_settings: Settings) -> AsyncIterator[Client]:
+    client = await bus.connect(operations_settings.nats, "test")
+    yield client
+    await client.close()
+
+
+@pytest.fixture
+async def ask(operations_settings: Settings, client: Client) -> AsyncIterator[Callable[..., Awaitable[Any]]]:
+    """A running operations pool, and a function that asks it: the response's fields, or the error's."""
+
+    async def asked(verb: str, body: Mapping[str, Any] | bytes = b"", **fields: Any) -> Any:
+        data = body if isinstance(body, bytes) and body else msgspec.json.encode(fields)
+        message = await client.request(subjects.admin("tester", verb), data, timeout=10)
+        reply = msgspec.json.decode(message.data)
+        return reply["ok"] if "ok" in reply else reply["error"]
+
+    async with anyio.create_task_group() as group:
+        started = anyio.Event()
+
+        async def serve() -> None:
+            await operations.run(operations_settings, started=started.set)
+
+        group.start_soon(serve)
+        with anyio.fail_after(20):
+            await started.wait()
+        yield asked
+        group.cancel_scope.cancel()
