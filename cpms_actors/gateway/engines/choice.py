@@ -1,0 +1,22 @@
+"""The engines by the name a setting gives them. Each is imported only when it is chosen: the other's libraries may be absent."""
+
+from typing import TYPE_CHECKING
+
+from cpms_actors.base.settings import Gateway
+from cpms_actors.gateway.engine import Door, Engine, Limits
+from cpms_actors.observe.counters import Counters
+
+if TYPE_CHECKING:
+    import trio
+
+
+def engine_of(settings: Gateway, door: Door, counters: Counters, nursery: "trio.Nursery") -> Engine:
+    """The engine that the settings choose. Look at its `loop`: start and stop it there. The nursery owns the tasks of a trio engine."""
+    limits = Limits.of(settings)
+    if settings.engine == "picows":
+        from cpms_actors.gateway.engines.picows import PicowsEngine
+
+        return PicowsEngine(door, limits, counters, settings.host, settings.port)
+    from cpms_actors.gateway.engines.trio_websocket import TrioWebsocketEngine
+
+    return TrioWebsocketEngine(door, limits, counters, settings.host, settings.port, nursery)

@@ -1,0 +1,230 @@
+"""The default engine: picows on the host loop (uvloop or asyncio).
+
+    accept ──▶ _Socket ── request head ──▶ _Opening ──▶ PicowsEngine.answer ──▶ door ──▶ Connection (picows_connection.py)
+
+Traps of the library that these two files step around:
+
+- It answers pings itself, so that they would never count as life, and without asking how much already waits for the peer: off.
+- It keeps request and response as long as the connection: the request's headers are emptied, and the response is one shared object per
+  answer, which works because picows sets its accept header, serialises it and is done with it in one go.
+- It compares the Connection header with "upgrade" as a whole, although it is a list: normalised first.
+- It logs four lines per connection, and what peers do wrong as errors: its logger is replaced.
+- After a violation that its parser finds, it sends a close frame and goes on parsing, even the frame that was too big.
+- A closing transport waits for its write buffer, for ever if the peer does not read: the wheel drops it.
+- Its read buffer doubles whenever a read fills it, up to what the kernel holds, and never shrinks: it is offered in small pieces, so
+  that only a large frame makes it grow, to twice its size. `frame_bytes` is therefore also a bound on memory per connection.
+"""
+
+import asyncio
+from typing import Any, Final, Literal
+
+from picows import WSAutoPingStrategy, WSUpgradeRequest, WSUpgradeResponse
+from picows import WSUpgradeResponseWithListener as Answer
+from picows.picows import WSProtocol  # type: ignore[attr-defined]  # left out of its stub; picows.api builds servers with it
+
+from cpms_actors.gateway import deflate, engine, handshake
+from cpms_actors.gateway.connections import Connections
+from cpms_actors.gateway.deflate import Deflate
+from cpms_actors.gateway.engine import Admitted, Door, Head, Limits, Refused
+from cpms_actors.gateway.engines.picows_connection import Connection
+from cpms_actors.gateway.listening import endpoint, listen
+from cpms_actors.observe import logs
+from cpms_actors.observe.counters import Counters
+
+READ_BUFFER_BYTES: Final = 2048  # the library's least; a request head and every common frame fit
+READ_BYTES_MAX: Final = 2048  # of one read: a burst takes several
+
+log = logs.get("gateway.picows")
+
+
+class _Opening:
+    """One accepted socket until its request head is answered: what picows asks for a listener."""
+
+    __slots__ = ("answered", "engine", "remote")
+
+    def __init__(self, owner: "PicowsEngine") -> None:
+        self.engine = owner
+        self.remote = ""
+        self.answered = False
+
+    def __call__(self, request: WSUpgradeRequest) -> Answer:
+        self.answered = True
+        return self.engine.answer(request, self.remote)
+
+
+class _Socket(WSProtocol):  # type: ignore[misc]  # Any, see the import
+    """picows's protocol, which also counts handshakes that never finish."""
+
+    __slots__ = ("_opening",)
+
+    def __init__(self, owner: "PicowsEngine") -> None:
+        opening = _Opening(owner)
+        self._opening: _Opening | None = opening
+        limits = owner.limits
+        # In order: host, path, client side, listener factory, logger, disconnect on exception, handshake timeout, automatic pings (off)
+        # with three parameters, automatic pongs (off), frame size, extra headers, read buffer.
+        super().__init__(
+            None, None, False, opening, _LIBRARY_LOG, True, limits.handshake_s, False, 20, 20,
+            WSAutoPingStrategy.PING_WHEN_IDLE, False, limits.frame_bytes, None, READ_BUFFER_BYTES,
+        )  # fmt: skip
+
+    def connection_made(self, transport: asyncio.Transport) -> None:
+        super().connection_made(transport)
+        opening = self._opening
+        if opening is not None and opening.engine.arrived(self):
+            opening.remote = endpoint(transport.get_extra_info("peername"))
+        else:
+            self._opening = None
+            transport.abort()
+
+    def get_buffer(self, size_hint: int) -> memoryview:
+        view: memoryview = super().get_buffer(size_hint)
+        return view if len(view) <= READ_BYTES_MAX else view[:READ_BYTES_MAX]
+
+    def connection_lost(self, exception: Exception | None) -> None:
+        super().connection_lost(exception)
+        self.settle()
+
+    def settle(self) -> None:
+        """The handshake is over; drop what it needed."""
+        opening, self._opening = self._opening, None
+        if opening is not None:
+            opening.engine.left(self, opening.answered)
+
+
+class PicowsEngine:
+    """engine.Engine on asyncio. Construct it anywhere, start and stop it on the loop."""
+
+    loop: Literal["asyncio", "trio"] = "asyncio"
+
+    def __init__(self, door: Door, limits: Limits, counters: Counters, host: str, port: int) -> None:
+        self.limits = limits
+        self.connections: Connections[Connection] = Connections(door, limits, counters)
+        self._address = (host, port)
+        self._openings: set[_Socket] = set()
+        self._responses: dict[tuple[str | None, Deflate | None], WSUpgradeResponse] = {}  # 4 subprotocols × 9 codecs at most
+        self._server: asyncio.Server | None = None
+        self._ticking: asyncio.TimerHandle | None = None
+
+    @property
+    def open_count(self) -> int:
+        """See engine.Engine."""
+        return len(self.connections)
+
+    async def start(self) -> int:
+        """See engine.Engine."""
+        loop = asyncio.get_running_loop()
+        listening = listen(*self._address)
+        # The loop's own transports, not aiofastnet's: lighter by more than a KiB per connection and as fast.
+        self._server = await loop.create_server(lambda: _Socket(self), sock=listening)
+        self._tick(loop)
+        return int(listening.getsockname()[1])
+
+    async def stop(self, code: int = engine.GOING_AWAY, reason: str = "", deadline_s: float = 5.0) -> None:
+        """See engine.Engine."""
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+        for socket in tuple(self._openings):
+            socket.transport.disconnect(False)
+        for connection in self.connections:
+            connection.close(code, reason)
+        try:
+            async with asyncio.timeout(deadline_s):
+                await self._emptied()
+        except TimeoutError:
+            for connection in self.connections:
+                connection.drop()
+            await self._emptied()
+        if self._ticking is not None:
+            self._ticking.cancel()
+            self._ticking = None
+
+    def answer(self, request: WSUpgradeRequest, remote: str) -> Answer:
+        """The HTTP answer to a request head and, if it is 101, the connection to be."""
+        headers = request.headers
+        refused = handshake.upgrade_fault(headers)
+        if refused is not None:
+            return _refusal(self.connections.refuse(refused))
+        extensions = ",".join(headers.getall("sec-websocket-extensions", ()))
+        answer = self.connections.answer(_head(request, extensions, remote))
+        if isinstance(answer, Refused):
+            return _refusal(answer)
+        headers["connection"] = "upgrade"
+        codec = deflate.negotiate(extensions)
+        receiver = answer.receiver if answer.subprotocol is not None else None
+        return Answer(self._response(answer, codec), Connection(self.connections, receiver, codec))
+
+    def arrived(self, socket: _Socket) -> bool:
+        """A socket was accepted. False: there are too many handshakes, reset it."""
+        if not self.connections.arrive():
+            return False
+        self._openings.add(socket)
+        return True
+
+    def left(self, socket: _Socket, answered: bool) -> None:
+        """A handshake that had arrived is over."""
+        self._openings.remove(socket)
+        self.connections.depart(answered=answered)
+
+    def _response(self, answer: Admitted, codec: Deflate | None) -> WSUpgradeResponse:
+        response = self._responses.get((answer.subprotocol, codec))
+        if response is None:
+            headers = {}
+            if answer.subprotocol is not None:
+                headers["Sec-WebSocket-Protocol"] = answer.subprotocol
+            if codec is not None:
+                headers["Sec-WebSocket-Extensions"] = codec.agreement
+            response = WSUpgradeResponse.create_101_response(headers)
+            self._responses[answer.subprotocol, codec] = response
+        return response
+
+    def _tick(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._ticking = loop.call_later(self.connections.rounds.tick_s, self._tick, loop)
+        self.connections.turn()
+
+    async def _emptied(self) -> None:
+        if len(self.connections):
+            gone = asyncio.Event()
+            self.connections.emptied = gone.set
+            await gone.wait()
+
+
+class _LibraryLog:
+    """What picows takes for its logger: its own bugs are worth a line, a peer's mistakes one at debug, its chatter none."""
+
+    def isEnabledFor(self, level: int) -> bool:
+        return False
+
+    def log(self, *_: Any) -> None:
+        pass
+
+    debug = info = log
+
+    def warning(self, text: str, *arguments: Any) -> None:
+        if logs.debug_on:
+            log.debug("picows", text=text % arguments)
+
+    error = warning
+
+    def exception(self, text: str, *arguments: Any) -> None:
+        log.exception("picows", text=text % arguments)
+
+
+_LIBRARY_LOG: Final = _LibraryLog()
+
+
+def _head(request: WSUpgradeRequest, extensions: str, remote: str) -> Head:
+    headers = request.headers
+    authorization = headers.getall("authorization", None)
+    return Head(
+        path=request.path,
+        authorization=", ".join(authorization) if authorization else None,
+        subprotocols=handshake.split_list(",".join(headers.getall("sec-websocket-protocol", ()))),
+        extensions=extensions or None,
+        remote=remote,
+    )
+
+
+def _refusal(refused: Refused) -> Answer:
+    return Answer(WSUpgradeResponse.create_error_response(refused.status, f"{refused.text}\n".encode(), refused.headers), None)

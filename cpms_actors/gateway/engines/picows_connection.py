@@ -1,0 +1,257 @@
+"""One WebSocket on picows: the least that a connection can cost.
+
+No task, no timer, no buffer beyond picows's own: one slotted object that gets callbacks. What passes through here per message is one
+flag, a handful of tests, one copy of the payload.
+
+    on_ws_frame ──▶ a whole uncompressed text, nothing pending ──▶ receiver.on_text       the path of every healthy message
+               └──▶ _unusual: control frames, fragments, compression, violations
+"""
+
+from typing import Final
+
+from multidict import CIMultiDict
+from picows import WSFrame, WSListener, WSMsgType, WSTransport
+
+from cpms_actors.gateway import engine
+from cpms_actors.gateway.connections import Connections
+from cpms_actors.gateway.deflate import DEFLATE_BYTES_MIN, BadMessage, Deflate
+from cpms_actors.gateway.engine import Receiver
+
+_TEXT: Final = WSMsgType.TEXT
+_BINARY: Final = WSMsgType.BINARY
+_CONTINUATION: Final = WSMsgType.CONTINUATION
+_PING: Final = WSMsgType.PING
+_PONG: Final = WSMsgType.PONG
+_CLOSE: Final = WSMsgType.CLOSE
+
+# The state of a connection, an int because it is tested for every message. A table of what each may become:
+_OPEN: Final = 0  # ─▶ any
+_SLOW: Final = 1  # the write buffer is over its high water mark: not read from until it drains ─▶ any
+_CLOSING: Final = 2  # our close frame is sent or theirs is answered; further frames are dropped ─▶ gone
+_SILENT: Final = 3  # cut: nothing heard within the pong deadline
+_FULL: Final = 4  # cut: the outbound buffer went over its limit
+_REASONS: Final = ("", "the peer does not read", "", "nothing heard within the pong deadline", "the outbound buffer is full")
+
+_NO_HEADERS: Final[CIMultiDict[str]] = CIMultiDict()
+
+
+class _Partial:
+    """A fragmented message on its way in."""
+
+    __slots__ = ("compressed", "payload")
+
+    def __init__(self, compressed: bool) -> None:
+        self.compressed = compressed
+        self.payload = bytearray()
+
+
+class Connection(WSListener):
+    """One open WebSocket. See engine.Connection and pings.Pinged for what is public."""
+
+    __slots__ = ("_books", "_deflate", "_partial", "_receiver", "_state", "_transport", "heard", "silent", "spoke")
+
+    def __init__(self, books: "Connections[Connection]", receiver: Receiver | None, codec: Deflate | None) -> None:
+        self._books = books
+        self._receiver = receiver  # None: no subprotocol in common, nobody to feed
+        self._deflate = codec
+        self._partial: _Partial | None = None
+        self._state = _OPEN
+        self._transport: WSTransport = None  # type: ignore[assignment]  # set before anything else is called
+        self.heard = True
+        self.silent = 0
+        self.spoke = 0
+
+    # What the receiver calls
+
+    def send(self, text: bytes) -> bool:
+        """See engine.Connection."""
+        if self._state and not self._has_room(len(text)):
+            return False
+        if self._deflate is not None and len(text) >= DEFLATE_BYTES_MIN:
+            self._transport.send(_TEXT, self._deflate.compress(text), True, True)
+        else:
+            self._transport.send(_TEXT, text)
+        return True
+
+    def close(self, code: int, reason: str = "") -> None:
+        """See engine.Connection."""
+        if self._state >= _CLOSING:
+            return
+        self._state = _CLOSING
+        self._partial = None
+        self._transport.send_close(code, engine.close_reason(reason))  # type: ignore[arg-type]  # any int will do
+        self._transport.underlying_transport.resume_reading()  # a slow peer's close frame is what we wait for now
+        self._books.rounds.doom(self, self._books.limits.close_s)
+
+    # What the wheel calls
+
+    def ping(self) -> None:
+        """See pings.Pinged."""
+        if self._state < _CLOSING:
+            self._transport.send_ping()
+
+    def drop(self) -> None:
+        """See pings.Pinged."""
+        if self._state < _CLOSING:
+            self._state = _SILENT
+            self._books.dropped_silent.value += 1
+        self._transport.disconnect(False)
+
+    # What picows calls
+
+    def on_ws_connected(self, transport: WSTransport) -> None:
+        self._transport = transport
+        _forget_head(transport)
+        self._books.opened(self)
+        receiver = self._receiver
+        if receiver is None:
+            self.close(engine.PROTOCOL_ERROR, "no subprotocol in common")
+            return
+        transport.underlying_transport.set_write_buffer_limits(high=max(1, self._books.limits.outbound_bytes // 4))
+        try:
+            receiver.on_open(self)
+        except Exception:  # the boundary: one receiver's bug costs its own connection
+            self._fault("on_open")
+
+    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+        self.heard = True
+        if (
+            frame.msg_type is _TEXT
+            and frame.fin
+            and not (self._state or frame.rsv1 or frame.rsv2 or frame.rsv3 or transport.is_close_frame_sent)
+            and self._partial is None
+        ):
+            self._deliver(frame.get_payload_as_bytes())
+        else:
+            self._unusual(transport, frame)
+
+    def on_ws_disconnected(self, transport: WSTransport) -> None:
+        code, reason = _ending(transport, self._state)
+        self._state = max(self._state, _CLOSING)
+        self._books.closed(self, code)
+        receiver, self._receiver, self._partial = self._receiver, None, None  # the receiver holds us: leave no cycle
+        if receiver is not None:
+            try:
+                receiver.on_closed(code, reason)
+            except Exception:  # the boundary, as above
+                self._books.fault("on_closed")
+
+    def pause_writing(self) -> None:
+        if self._state == _OPEN:
+            self._state = _SLOW
+            self._transport.underlying_transport.pause_reading()
+            self._books.rounds.doom(self, self._books.limits.pong_deadline_s)
+
+    def resume_writing(self) -> None:
+        if self._state == _SLOW:
+            self._state = _OPEN
+            self.heard = True  # it reads: that is life
+            self._transport.underlying_transport.resume_reading()
+
+    # The rest
+
+    def _deliver(self, text: bytes) -> None:
+        if not (text.isascii() or _is_utf8(text)):
+            self.close(engine.INVALID_DATA, "a text message is UTF-8")
+            return
+        try:
+            self._receiver.on_text(text)  # type: ignore[union-attr]  # without a receiver the state was never open
+        except Exception:  # the boundary, as above
+            self._fault("on_text")
+
+    def _unusual(self, transport: WSTransport, frame: WSFrame) -> None:
+        kind = frame.msg_type
+        if self._state >= _CLOSING or transport.is_close_frame_sent:  # by picows, after a violation that its parser found
+            self.heard = False  # the closing deadline stands, whatever else arrives
+            if kind is _CLOSE:
+                transport.disconnect()
+        elif frame.rsv2 or frame.rsv3 or (frame.rsv1 and (self._deflate is None or kind not in (_TEXT, _BINARY))):
+            self.close(engine.PROTOCOL_ERROR, "a reserved bit is set")
+        elif kind is _PING:
+            payload = frame.get_payload_as_bytes()
+            if not self._state or self._has_room(len(payload)):
+                transport.send_pong(payload)
+        elif kind is _CLOSE:
+            self._answer_close(transport, frame)
+        elif kind is not _PONG:
+            self._data(frame)
+
+    def _data(self, frame: WSFrame) -> None:
+        kind, partial = frame.msg_type, self._partial
+        if (kind is _CONTINUATION) is (partial is None):
+            self.close(engine.PROTOCOL_ERROR, "nothing to continue" if partial is None else "the message before is unfinished")
+            return
+        if kind is _BINARY:
+            self.close(engine.UNSUPPORTED_DATA, "OCPP-J is text")
+            return
+        if partial is None:
+            partial = self._partial = _Partial(bool(frame.rsv1))
+        # Empty fragments cost nothing, so their number needs no bound: one buffer, not a list of parts.
+        partial.payload += frame.get_payload_as_memoryview()
+        if len(partial.payload) > self._books.limits.message_bytes:
+            self.close(engine.TOO_BIG, f"a message has at most {self._books.limits.message_bytes} bytes")
+        elif frame.fin:
+            self._partial = None
+            self._finish(bytes(partial.payload), partial.compressed)
+
+    def _finish(self, message: bytes, compressed: bool) -> None:
+        if compressed and self._deflate is not None:
+            try:
+                message = self._deflate.inflate(message, self._books.limits.message_bytes)
+            except BadMessage as bad:
+                self.close(bad.code, str(bad))
+                return
+        self._deliver(message)
+
+    def _answer_close(self, transport: WSTransport, frame: WSFrame) -> None:
+        """Echo the code and end the TCP connection, which is the server's to end (RFC 6455, 5.5.1 and 7.1.1)."""
+        code = frame.get_close_code().value
+        if frame.payload_size and (code < engine.NORMAL or code in (engine.NO_STATUS, engine.ABNORMAL) or code > 4999):
+            code = engine.PROTOCOL_ERROR
+        self._state = _CLOSING
+        self._partial = None
+        transport.send_close(code or engine.NORMAL)  # type: ignore[arg-type]  # as above
+        transport.disconnect()
+        self._books.rounds.doom(self, self._books.limits.close_s)  # if it does not read what waits for it
+
+    def _has_room(self, size: int) -> bool:
+        """Whether a connection that is not plainly open can take `size` bytes more; one that reads nothing and is full is cut."""
+        if self._state >= _CLOSING:
+            return False
+        waiting = self._transport.underlying_transport.get_write_buffer_size()
+        if waiting + size <= self._books.limits.outbound_bytes:
+            return True
+        self._state = _FULL
+        self._books.dropped_slow.value += 1
+        self._transport.disconnect(False)
+        return False
+
+    def _fault(self, where: str) -> None:
+        self._books.fault(where)
+        self.close(engine.INTERNAL_ERROR, "internal error")
+
+
+def _forget_head(transport: WSTransport) -> None:
+    """Drop what the handshake left behind: it is only memory from now on."""
+    transport.underlying_transport.get_protocol().settle()  # type: ignore[attr-defined]  # a _Socket of engines/picows.py
+    request = transport.request
+    request.headers, request.path, request.method, request.version = _NO_HEADERS, b"", b"", b""
+
+
+def _ending(transport: WSTransport, state: int) -> tuple[int, str]:
+    """Code and reason for `on_closed`, from what picows remembers of the closing handshake."""
+    closing = transport.close_handshake
+    if closing is None or state > _CLOSING:
+        return engine.ABNORMAL, _REASONS[state]
+    sent, received = closing.sent, closing.recv
+    if received is not None and closing.recv_then_sent and not (sent and sent.code.value == engine.PROTOCOL_ERROR):
+        return received.code.value or engine.NO_STATUS, received.reason or ""
+    return (sent.code.value, sent.reason or "") if sent else (engine.ABNORMAL, "")
+
+
+def _is_utf8(text: bytes) -> bool:
+    try:
+        text.decode()
+    except UnicodeDecodeError:
+        return False
+    return True

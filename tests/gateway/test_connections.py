@@ -1,0 +1,109 @@
+"""The books of an engine: bounds, counts, and what a door may do."""
+
+import pytest
+
+from cpms_actors.base.settings import Gateway
+from cpms_actors.gateway.connections import Connections
+from cpms_actors.gateway.engine import Admitted, Connection, Head, Limits, Refused, close_reason
+from cpms_actors.observe.counters import Counters
+
+HEAD = Head(b"/ocpp/CP1")
+
+
+class Deaf:
+    def on_open(self, connection: Connection) -> None: ...
+    def on_text(self, text: bytes) -> None: ...
+    def on_closed(self, code: int, reason: str) -> None: ...
+
+
+class Peer:
+    heard = True
+    silent = 0
+    spoke = 0
+
+    def ping(self) -> None: ...
+    def drop(self) -> None: ...
+
+
+def books(counters: Counters, answer: Admitted | Refused | Exception | None = None, **limits: int) -> Connections[Peer]:
+    def enter(head: Head) -> Admitted | Refused:
+        if isinstance(answer, Exception):
+            raise answer
+        return answer or Admitted(Deaf(), "ocpp1.6")
+
+    gateway = Limits.of(Gateway())
+    bounds = {"connections": 2, "openings": 2} | limits
+    changed = Limits(**{name: bounds.get(name, getattr(gateway, name)) for name in gateway.__struct_fields__})
+    return Connections(enter, changed, counters, lambda: 0.5)
+
+
+def test_limits_come_from_the_settings() -> None:
+    limits = Limits.of(Gateway(frame_bytes_max=3, message_bytes_max=2, outbound_bytes_max=3, connections_max=4, handshake_s=5))
+    assert (limits.frame_bytes, limits.message_bytes, limits.outbound_bytes) == (2, 2, 3)
+    assert (limits.connections, limits.handshake_s, limits.ping_interval_s, limits.pong_deadline_s) == (4, 5, 55, 20)
+
+
+def test_the_bound_of_open_connections_is_kept_and_refusals_counted() -> None:
+    counters = Counters()
+    kept = books(counters)
+    peers = [Peer(), Peer()]
+    for peer in peers:
+        assert isinstance(kept.answer(HEAD), Admitted)
+        kept.opened(peer)
+    refused = kept.answer(HEAD)
+    assert refused == Refused(503, "no room, try again later", (("Retry-After", "17"),))
+    kept.closed(peers[0], 1000)
+    assert isinstance(kept.answer(HEAD), Admitted)
+    numbers = counters.snapshot()
+    assert (numbers["gateway.open"], numbers["gateway.open.peak"], numbers["gateway.open.refused"]) == (1, 2, 1)
+    assert (numbers["gateway.refused.503"], numbers["gateway.closed.1000"]) == (1, 1)
+
+
+def test_the_bound_of_unfinished_handshakes_is_kept() -> None:
+    counters = Counters()
+    kept = books(counters)
+    assert (kept.arrive(), kept.arrive(), kept.arrive()) == (True, True, False)
+    kept.depart(answered=True)
+    kept.depart(answered=False)
+    assert kept.arrive()
+    numbers = counters.snapshot()
+    assert (numbers["gateway.opening"], numbers["gateway.opening.refused"], numbers["gateway.unanswered"]) == (1, 1, 1)
+
+
+@pytest.mark.parametrize(("status", "name"), [(404, "gateway.refused.404"), (418, "gateway.refused.other")])
+def test_refusals_are_counted_by_status(status: int, name: str) -> None:
+    counters = Counters()
+    assert books(counters, Refused(status, "no")).answer(HEAD) == Refused(status, "no")
+    assert counters.snapshot()[name] == 1
+
+
+@pytest.mark.parametrize(("code", "name"), [(1006, "gateway.closed.1006"), (4999, "gateway.closed.other")])
+def test_ends_are_counted_by_code_and_a_peer_cannot_make_names(code: int, name: str) -> None:
+    counters = Counters()
+    kept, peer = books(counters), Peer()
+    kept.opened(peer)
+    kept.closed(peer, code)
+    assert counters.snapshot()[name] == 1
+
+
+def test_a_door_that_raises_refuses_with_500() -> None:
+    """The text of the exception stays here."""
+    counters = Counters()
+    assert books(counters, RuntimeError("secret")).answer(HEAD) == Refused(500, "internal error")
+    assert counters.snapshot()["gateway.faults"] == 1
+
+
+def test_emptied_is_told_when_the_last_has_gone() -> None:
+    kept, peers, told = books(Counters()), [Peer(), Peer()], []
+    kept.emptied = lambda: told.append(len(kept))
+    for peer in peers:
+        kept.opened(peer)
+    for peer in peers:
+        assert told == []
+        kept.closed(peer, 1000)
+    assert told == [0]
+
+
+@pytest.mark.parametrize(("reason", "kept"), [("", 0), ("x" * 123, 123), ("x" * 200, 123), ("€" * 60, 41)])
+def test_a_reason_is_cut_to_fit_a_close_frame(reason: str, kept: int) -> None:
+    assert close_reason(reason) == reason[:kept]
