@@ -1,56 +1,65 @@
 """One NATS connection of one process: reconnects for ever, finds a dead peer in seconds, and says so in the log."""
 
-from typing import Any
-
-import nats
 from nats.aio.client import Client
 from nats.errors import Error as NatsError
-from nats.errors import NoServersError
 
 from cpms_actors.base.errors import Unavailable
+from cpms_actors.base.ids import subject_token
 from cpms_actors.base.settings import Nats
 from cpms_actors.observe import logs
 
 log = logs.get("bus")
 
 
-async def connect(settings: Nats, name: str, *, url: str = "", patient: bool = True) -> Client:
-    """Connect as `name`.
+async def connect(settings: Nats, name: str, *, url: str = "", inbox: str = "_INBOX", patient: bool = True) -> Client:
+    """Connect as `name`; answers come to `inbox`, which the broker may pin a user to.
 
     A patient client waits for the first connection as long as it takes (processes start in any order); an impatient one, such as
     a command line, raises Unavailable at once. Once connected both reconnect for ever.
     """
+    client = Client()
 
     async def on_error(error: Exception) -> None:
-        log.warning("nats_error", error=repr(error), client=name)
+        if patient:  # an impatient client raises its one failure; reporting it twice helps nobody
+            log.warning("nats_error", error=repr(error), client=name)
 
     async def on_lost() -> None:
-        log.warning("nats_disconnected", client=name)
+        if not client.is_closed:
+            log.warning("nats_disconnected", client=name)
 
     async def on_back() -> None:
         log.info("nats_reconnected", client=name)
 
-    options: dict[str, Any] = {
-        "servers": [server.strip() for server in (url or settings.url).split(",")],
-        "name": name,
-        "ping_interval": settings.ping_interval_s,
-        "max_outstanding_pings": 2,
-        "reconnect_time_wait": 0.25,
-        "max_reconnect_attempts": -1,
-        "connect_timeout": 2,
-        "allow_reconnect": True,
-        "error_cb": on_error,
-        "disconnected_cb": on_lost,
-        "reconnected_cb": on_back,
-        "drain_timeout": 5,
-    }
-    if not patient:
-        options |= {"max_reconnect_attempts": 1, "error_cb": _quiet}
     try:
-        return await nats.connect(**options)
-    except (NoServersError, NatsError, OSError, TimeoutError) as error:
+        await client.connect(
+            servers=[server.strip() for server in (url or settings.url).split(",")],
+            name=name,
+            inbox_prefix=inbox,
+            ping_interval=settings.ping_interval_s,  # type: ignore[arg-type]  # seconds; its own sleep takes fractions
+            max_outstanding_pings=2,
+            reconnect_time_wait=0.25,  # type: ignore[arg-type]
+            max_reconnect_attempts=-1 if patient else 1,
+            connect_timeout=2,
+            drain_timeout=5,
+            error_cb=on_error,
+            disconnected_cb=on_lost,
+            reconnected_cb=on_back,
+        )
+    except (NatsError, OSError, TimeoutError) as error:
         raise Unavailable(f"NATS does not answer: {error}") from error
+    return client
 
 
-async def _quiet(error: Exception) -> None:
-    """An impatient client raises its one failure; reporting it twice helps nobody."""
+async def subscribed(client: Client) -> None:
+    """Return when the server knows of every subscription made so far; raises as `flush` does.
+
+    nats-py writes the PING of a flush ahead of the commands that still wait for its flusher: they go out while the first flush waits,
+    and the answer to the second comes after them.
+    """
+    for _ in range(2):
+        await client.flush()
+
+
+def operator_inbox(operator: str) -> str:
+    """Where an operator's answers go: the broker lets nobody else listen there."""
+    return f"_INBOX_{subject_token(operator)}"

@@ -37,7 +37,7 @@ def ask(verb: Verb[Q, R], request: Q, *, patience_s: float = 0.0) -> R:
 
 async def _request(settings: Settings, verb: str, data: bytes, timeout_s: float) -> bytes:
     nats = settings.nats
-    client = await bus.connect(nats, f"cpms {verb}", url=nats.operator_url, patient=False)
+    client = await bus.connect(nats, f"cpms {verb}", url=nats.operator_url, inbox=bus.operator_inbox(nats.operator), patient=False)
     try:
         message = await client.request(subjects.admin(subject_token(nats.operator), verb), data, timeout=timeout_s + MARGIN_S)
     except NoRespondersError:

@@ -33,7 +33,7 @@ from cpms_actors.base.errors import Unavailable
 from cpms_actors.base.ids import LANES, SLOTS, from_subject_token, lane_of, slot_of
 from cpms_actors.base.settings import Settings
 from cpms_actors.bus import commands, questions, slots, subjects
-from cpms_actors.bus.client import connect
+from cpms_actors.bus.client import connect, subscribed
 from cpms_actors.bus.commands import CallAnswer, CallQuestion, LaneJournal, WorkerStatus
 from cpms_actors.bus.journal import Journal, ensure_stream
 from cpms_actors.bus.live import LiveStore, open_bucket
@@ -260,6 +260,7 @@ class Worker:
         heard = [await client.subscribe(subjects.slot_commands(slot), cb=self._on_command) for slot in self._slots]
         heard.append(await client.subscribe(subjects.WORKER_STATUS, cb=self._on_status))
         heard.append(await client.subscribe(subjects.TOKENS_DOORBELL, cb=self._on_tokens))
+        await subscribed(client)
         return heard
 
     async def _unsubscribe(self, subscriptions: list[Any]) -> None:

@@ -88,8 +88,7 @@ async def run(settings: Settings, *, started: Callable[[], None]) -> None:
                     await service.refuse(message)
 
             await client.subscribe(subjects.admin("*", ">"), queue=QUEUE_GROUP, cb=take)
-            for _ in range(2):  # the client writes a flush's PING ahead of what is pending: only the second follows the SUB
-                await client.flush()
+            await bus.subscribed(client)
             started()
     finally:
         with anyio.CancelScope(shield=True), anyio.move_on_after(2):

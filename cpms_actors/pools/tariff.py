@@ -128,7 +128,7 @@ class TariffPool:
 
         subscription = await self._client.subscribe(subjects.doorbell("tariff"), cb=ring)
         try:
-            await self._subscribed()
+            await self._quietly(bus.subscribed(self._client))
             started()
             while True:
                 bell = anyio.Event()
@@ -148,7 +148,7 @@ class TariffPool:
 
         subscription = await self._client.subscribe(STATUS_SUBJECT, cb=answer)
         try:
-            await self._subscribed()
+            await self._quietly(bus.subscribed(self._client))
             started()
             await anyio.sleep_forever()
         finally:
@@ -197,15 +197,6 @@ class TariffPool:
             if counts.cdrs:
                 log.info("rated", cdrs=counts.cdrs, credits=counts.credits, free=counts.free)
                 await self._quietly(self._client.publish(subjects.doorbell("billing"), b""))
-
-    async def _subscribed(self) -> None:
-        """Return when the server knows of every subscription made so far.
-
-        nats-py writes the PING of a flush ahead of the commands that still wait for its flusher: while the first flush waits for
-        its PONG they go out, the PONG of the second then comes after them.
-        """
-        for _ in range(2):
-            await self._quietly(self._client.flush())
 
     async def _quietly(self, sent: Awaitable[None]) -> None:
         """Do without NATS where it is not there: nothing that is said to it here is more than a hint."""

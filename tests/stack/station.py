@@ -10,7 +10,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
 from websockets.typing import Subprotocol
 
-ANSWER_S = 10.0
+ANSWER_S = 6.0  # longer than the journal waits for a broker before it leaves a money frame unanswered
 
 
 class Station:

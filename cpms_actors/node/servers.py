@@ -1,0 +1,148 @@
+"""The embedded servers, running: for as long as a block of code, or as children of a supervisor.
+
+    async with nats_server(folder) as broker, postgres_server(folder) as database:
+        ...  broker.system_url, database.dsn
+
+is all a test or a benchmark needs; everything of a server lies in its folder and it ends with the block. `cpms up` prepares
+the same commands (`broker.prepare`, `database.prepare`) and gives them to its supervisor, with `broker_ready` and `database_ready`.
+"""
+
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+import anyio
+import asyncpg
+from anyio.abc import Process
+
+from cpms_actors.base.errors import OperatorError
+from cpms_actors.node import broker as brokers
+from cpms_actors.node import database as databases
+from cpms_actors.node.broker import Broker
+from cpms_actors.node.data_dir import DataDir, Secrets
+from cpms_actors.node.database import APP, OWNER, Database
+
+READY_S_MAX: Final = 30.0  # recovery of a large JetStream store or of Postgres after a crash
+STOP_S_MAX: Final = 10.0
+POLL_S: Final = 0.05
+REFUSED_S: Final = 1.0
+
+
+@asynccontextmanager
+async def nats_server(folder: Path, *, port: int = 0, sync_interval: str = brokers.SYNC_DEFAULT) -> AsyncIterator[Broker]:
+    """A broker that runs while the block does, on a free port unless one is named; its store stays in `folder`.
+
+    Raises OperatorError("nats_server") when it does not come up.
+    """
+    data = DataDir(folder)
+    data.make()
+    prepared = brokers.prepare(
+        data.nats, data.port("nats", port), data.secrets(), sync_interval=sync_interval, output=data.logs / "nats.out"
+    )
+    async with _running(prepared.argv, signal.SIGTERM) as process:
+        await _until_ready(process, lambda: broker_ready(prepared), "nats_server", data.nats / "nats.log")
+        yield prepared
+
+
+@asynccontextmanager
+async def postgres_server(folder: Path, *, port: int = 0, durable: bool = False) -> AsyncIterator[Database]:
+    """A database with its roles, empty the first time, that runs while the block does; asyncio only, as its driver is.
+
+    Raises OperatorError("postgres") when it does not come up.
+    """
+    data = DataDir(folder)
+    data.make()
+    secrets, chosen, output = data.secrets(), data.port("postgres", port), data.logs / "postgres.out"
+    prepare = partial(databases.prepare, data.postgres, chosen, secrets, durable=durable, output=output)
+    prepared = await anyio.to_thread.run_sync(prepare)
+    async with _running(prepared.argv, signal.SIGINT) as process:
+        await _until_ready(process, lambda: database_ready(prepared, secrets), "postgres", data.postgres / "log")
+        yield prepared
+
+
+async def broker_ready(broker: Broker) -> bool:
+    """Whether this broker, and no other on its port, greets a client; it does so once JetStream has recovered its streams."""
+    try:
+        async with await anyio.connect_tcp(broker.host, broker.port) as stream:
+            return f'"server_name":"{broker.name}"'.encode() in await stream.receive(4096)
+    except (OSError, anyio.EndOfStream, anyio.BrokenResourceError):
+        return False
+
+
+async def database_ready(database: Database, secrets: Secrets) -> bool:
+    """Whether the database takes connections; the roles and the database `cpms` exist once it says yes."""
+    try:
+        connection = await asyncpg.connect(database.superuser_dsn, timeout=5)
+    except (OSError, TimeoutError, asyncpg.CannotConnectNowError, asyncpg.PostgresConnectionError):
+        return False
+    except asyncpg.InvalidAuthorizationSpecificationError as error:
+        text = f"the database refuses the password in secrets.json ({error}); put back the file it was made with, or start anew"
+        raise OperatorError("postgres", text) from None
+    try:
+        await _make_roles(connection, secrets)
+    finally:
+        await connection.close()
+    return True
+
+
+async def _make_roles(connection: "asyncpg.Connection[asyncpg.Record]", secrets: Secrets) -> None:
+    """Idempotent. The passwords are URL-safe Base64 (`data_dir.Secrets`): they hold no quote."""
+    for role, password in ((OWNER, secrets.postgres_owner), (APP, secrets.postgres_app)):
+        if not await connection.fetchval("SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = $1)", role):
+            await connection.execute(f"CREATE ROLE {role}")
+        await connection.execute(
+            f"ALTER ROLE {role} LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS PASSWORD '{password}'"
+        )
+    if not await connection.fetchval("SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1)", databases.DATABASE):
+        await connection.execute(f"CREATE DATABASE {databases.DATABASE} OWNER {OWNER}")
+        await connection.execute(f"REVOKE ALL ON DATABASE {databases.DATABASE} FROM PUBLIC")
+        await connection.execute(f"GRANT CONNECT, TEMPORARY ON DATABASE {databases.DATABASE} TO {APP}")
+
+
+async def keep_running(
+    argv: tuple[str, ...], how: signal.Signals, ready: Callable[[], Awaitable[bool]], code: str, log: Path, started: Callable[[], None]
+) -> None:
+    """A supervised child: the server, from its start until this is cancelled; `started` is called once it answers.
+
+    Raises OperatorError(code), which names the log, when it does not come up or ends by itself.
+    """
+    async with _running(argv, how) as process:
+        await _until_ready(process, ready, code, log)
+        started()
+        await process.wait()
+        raise OperatorError(code, f"{code} ended with status {process.returncode}; its log is in {log}")
+
+
+@asynccontextmanager
+async def _running(argv: tuple[str, ...], how: signal.Signals) -> AsyncIterator[Process]:
+    """The process, alone in its session so that a Ctrl-C at the terminal leaves the order of stopping to us."""
+    process = await anyio.open_process(argv, stdin=None, stdout=None, stderr=None, start_new_session=True, cwd="/")
+    try:
+        yield process
+    finally:
+        with anyio.CancelScope(shield=True):
+            with suppress(ProcessLookupError):
+                process.send_signal(how)
+            with anyio.move_on_after(STOP_S_MAX):
+                await process.wait()
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+
+
+async def _until_ready(process: Process, ready: Callable[[], Awaitable[bool]], code: str, log: Path) -> None:
+    with anyio.move_on_after(READY_S_MAX):
+        while process.returncode is None:
+            try:
+                if await ready():
+                    return
+            except OperatorError:  # it is another server that answers there, if ours is about to end for want of the port
+                await anyio.sleep(REFUSED_S)
+                if process.returncode is None:
+                    raise
+            await anyio.sleep(POLL_S)
+    ended = "did not come up in time" if process.returncode is None else f"ended with status {process.returncode}"
+    raise OperatorError(code, f"{code} {ended}; its log is in {log}")
