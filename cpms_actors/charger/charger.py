@@ -170,6 +170,8 @@ class Charger:
 
     def _perform_answer(self, answer: Answer) -> Pause | None:
         inbound, fact = answer.inbound, answer.fact
+        if logs.debug_on:
+            self._log_handled(inbound, fact)
         if not answer.durable:
             if fact is not None and not self._append(fact, inbound.call.id, inbound.now):
                 self._office.counters.unanswered += 1  # what is not kept is not acknowledged
@@ -238,6 +240,16 @@ class Charger:
         if logs.debug_on:
             log.debug("handled", tenant=self.tenant.id, charger=self.record.identity, message_id=message_id, fact=type(fact).__name__)
         return kept
+
+    def _log_handled(self, inbound: Inbound, fact: Fact | None) -> None:
+        log.debug(
+            "handled",
+            tenant=self.tenant.id,
+            charger=self.record.identity,
+            message_id=inbound.call.id,
+            action=inbound.call.action,
+            fact=type(fact).__name__ if fact is not None else None,
+        )
 
     def _log_change(self, fact: Booted | TransactionStarted | TransactionEnded, message_id: str) -> None:
         bound = log.bind(tenant=self.tenant.id, charger=self.record.identity, message_id=message_id)

@@ -1,9 +1,6 @@
 """One WebSocket as its charger sees it."""
 
-from typing import TYPE_CHECKING, Protocol
-
-if TYPE_CHECKING:
-    from cpms_actors.charger.charger import Charger
+from typing import Optional, Protocol
 
 
 class Connection(Protocol):
@@ -18,12 +15,24 @@ class Connection(Protocol):
         ...
 
 
+class Owner(Protocol):
+    """Whose line it is: the charger. It listens to the newest of its lines only."""
+
+    line: Optional["Line"]
+
+    def opened(self, line: "Line", remote: str) -> None: ...
+
+    def heard(self, line: "Line", text: bytes) -> None: ...
+
+    def closed(self, line: "Line", code: int, reason: str) -> None: ...
+
+
 class Line:
     """The receiver of one connection; it outlives nothing and holds no state of its own."""
 
     __slots__ = ("_charger", "_connection", "_remote", "version")
 
-    def __init__(self, charger: "Charger", version: str, remote: str) -> None:
+    def __init__(self, charger: Owner, version: str, remote: str) -> None:
         self._charger = charger
         self._remote = remote
         self._connection: Connection | None = None

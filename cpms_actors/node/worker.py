@@ -6,14 +6,13 @@
     ├── live           checkpoints                 host loop
     ├── registry       tenants and chargers        host loop
     ├── ids            leases of transaction ids
-    ├── commands       what operators ask of chargers
+    ├── desk           what operators ask of it and of its chargers
     ├── gateway        the WebSocket engine        host loop, or trio for the reference engine
     └── housekeeping   forgets idle chargers, measures lag
 
 Here ports meet adapters; the rules are elsewhere.
 """
 
-import asyncio
 import os
 from collections.abc import Awaitable, Callable
 from time import time
@@ -25,16 +24,15 @@ import psutil
 import trio
 from msgspec.structs import replace
 from nats.aio.client import Client
-from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 from nats.js import JetStreamContext
 
 from cpms_actors.base.errors import Unavailable
 from cpms_actors.base.ids import LANES, SLOTS, from_subject_token, lane_of, slot_of
 from cpms_actors.base.settings import Settings
-from cpms_actors.bus import commands, questions, slots, subjects
-from cpms_actors.bus.client import connect, subscribed
-from cpms_actors.bus.commands import CallAnswer, CallQuestion, LaneJournal, WorkerStatus
+from cpms_actors.bus import questions, slots, subjects
+from cpms_actors.bus.client import connect
+from cpms_actors.bus.commands import WorkerStatus
 from cpms_actors.bus.journal import Journal, ensure_stream
 from cpms_actors.bus.live import LiveStore, open_bucket
 from cpms_actors.bus.registry import Registry
@@ -47,6 +45,7 @@ from cpms_actors.domain.events import IdToken
 from cpms_actors.gateway.engine import Engine, Receiver
 from cpms_actors.gateway.engines.choice import engine_of
 from cpms_actors.gateway.handshake import Admission, Lookups, door
+from cpms_actors.node.worker_desk import Desk, lane_journals
 from cpms_actors.observe import logs
 from cpms_actors.observe.counters import Counters
 from cpms_actors.ocpp.dialect import Dialect
@@ -136,6 +135,7 @@ class Worker:
     def supervisor(self) -> Supervisor:
         """The tree."""
         assert self._registry is not None  # opened before
+        desk = Desk(self, self._bridge, self._bus.client, list(self._slots), self._turns)
         journals = [ChildSpec(f"journal-{journal.lane}", self._on_host(journal.run)) for journal in self._journals]
         return Supervisor(
             "worker",
@@ -145,7 +145,7 @@ class Worker:
                 ChildSpec("live", self._on_host(self._live.run)),
                 ChildSpec("registry", self._on_host(self._registry.run)),
                 ChildSpec("ids", self._lease_ids),
-                ChildSpec("commands", self._serve_commands),
+                ChildSpec("desk", desk.run),
                 ChildSpec("gateway", self._serve_chargers),
                 ChildSpec("housekeeping", self._keep_house),
             ],
@@ -214,6 +214,10 @@ class Worker:
         if charger.line is not None and (record is None or not record.enabled):
             charger.line.close(1008, "this charger is no longer registered here")
 
+    def find(self, tenant: str, identity: str) -> Charger | None:
+        """The charger, when it is connected or was lately."""
+        return self._chargers.get((tenant, identity))
+
     def _fenced(self, key: str) -> None:
         """Another worker owns this charger's slot: what we would answer is not ours to say."""
         _, tenant, identity = key.split(".")
@@ -244,64 +248,15 @@ class Worker:
                 log.warning("no_transaction_ids_leased", left=self._office.ids.left, error=str(error))
             await trio.sleep(LEASE_CHECK_S)
 
-    # -- commands
+    # -- how it is doing
 
-    async def _serve_commands(self, started: Callable[[], None]) -> None:
-        subscriptions = await self._bridge.on_host(self._subscribe)
-        started()
-        try:
-            await trio.sleep_forever()
-        finally:
-            with trio.CancelScope(shield=True):
-                await self._bridge.on_host(self._unsubscribe, subscriptions)
-
-    async def _subscribe(self) -> list[Any]:
-        client = self._bus.client
-        heard = [await client.subscribe(subjects.slot_commands(slot), cb=self._on_command) for slot in self._slots]
-        heard.append(await client.subscribe(subjects.WORKER_STATUS, cb=self._on_status))
-        heard.append(await client.subscribe(subjects.TOKENS_DOORBELL, cb=self._on_tokens))
-        await subscribed(client)
-        return heard
-
-    async def _unsubscribe(self, subscriptions: list[Any]) -> None:
-        if self._bus.client.is_connected:
-            await asyncio.gather(*(subscription.unsubscribe() for subscription in subscriptions))
-
-    async def _on_command(self, message: Msg) -> None:
-        """A command for one charger: it waits in a task of its own, so that one silent charger delays no other."""
-        *_, tenant, identity, verb = message.subject.split(".")
-        charger = self._chargers.get((from_subject_token(tenant), from_subject_token(identity)))
-        try:
-            question = commands.QUESTION_DECODER.decode(message.data)
-        except msgspec.DecodeError as error:
-            await message.respond(msgspec.msgpack.encode(CallAnswer("failed", code=commands.INVALID_PAYLOAD, text=str(error))))
-            return
-        if verb != commands.CALL_VERB:
-            answer = CallAnswer("failed", code=commands.UNKNOWN_ACTION, text=f"a charger knows no verb {verb}")
-        elif charger is None:
-            answer = CallAnswer("failed", code=commands.NOT_CONNECTED, text="the charger is not connected; wait until it is")
-        elif not self._turns.start(self._carry_call, charger, question, message):
-            answer = CallAnswer("failed", code=commands.BUSY, text="this worker carries as many calls as it can")
-        else:
-            return
-        await message.respond(msgspec.msgpack.encode(answer))
-
-    async def _carry_call(self, charger: Charger, question: CallQuestion, message: Msg) -> None:
-        answer = await charger.call(question.action, question.payload, question.timeout_s)
-        await self._bridge.on_host(message.respond, msgspec.msgpack.encode(answer))
-
-    async def _on_tokens(self, message: Msg) -> None:
-        self._office.verdicts.forget(message.data.decode())
-
-    async def _on_status(self, message: Msg) -> None:
-        if message.reply:
-            await message.respond(msgspec.msgpack.encode(self.status()))
+    def forget_verdicts(self, tenant: str) -> None:
+        """The tenant's tokens have changed."""
+        self._office.verdicts.forget(tenant)
 
     def status(self) -> WorkerStatus:
-        """How this worker is doing."""
-        office = self._office
-        counted = msgspec.to_builtins(office.counters)
-        tasks = self._turns.statistics()
+        """Counters, bounds and refusals."""
+        office, tasks = self._office, self._turns.statistics()
         return WorkerStatus(
             name=self.name,
             pid=os.getpid(),
@@ -314,16 +269,7 @@ class Worker:
             messages_in_per_s=self._rate,
             loop_lag_ms=self._lag_ms,
             memory_bytes=psutil.Process().memory_info().rss,
-            journal={
-                str(journal.lane): LaneJournal(
-                    waiting=journal.statistics.waiting,
-                    waiting_peak=journal.statistics.waiting_peak,
-                    pages=journal.statistics.pages,
-                    events=journal.statistics.events,
-                    refusals=journal.statistics.refusals,
-                )
-                for journal in self._journals
-            },
+            journal=lane_journals(self._journals),
             refusals={
                 "mailbox": office.counters.mailbox_refusals,
                 "journal": office.counters.journal_refusals,
@@ -332,7 +278,7 @@ class Worker:
                 "transaction_ids": office.ids.refusals,
             },
             counters={
-                **counted,
+                **msgspec.to_builtins(office.counters),
                 **self._counters.snapshot(),
                 "chargers": len(self._chargers),
                 "turns": tasks.tasks,

@@ -1,0 +1,111 @@
+"""The bench, really run for as short as it goes: its figures mean nothing here, but they are all there and hang together."""
+
+import json
+import os
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+RUN_S = 90
+LINES = {
+    "raw_echo",
+    "raw_echo_heartbeat",
+    "heartbeat",
+    "durable_meter_values",
+    "durable_meter_values_fsync",
+    "trio_websocket",
+    "mobilityhouse",
+}
+JOURNALLED = {"durable_meter_values", "durable_meter_values_fsync", "trio_websocket"}
+TARGETS = {
+    "heartbeat_to_raw_echo": ("at_most", 1.5),
+    "durable_meter_values_to_raw_echo": ("at_most", 2.0),
+    "mobilityhouse_to_durable_meter_values": ("at_least", 12.0),
+    "kib_per_idle_charger": ("at_most", 14.0),
+}
+
+needs_two_cores = pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="server and load are pinned to a core each")
+
+
+def bench(*arguments: str) -> "subprocess.CompletedProcess[str]":
+    argv = [sys.executable, "-m", "bench", *arguments]
+    return subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, timeout=RUN_S, check=False)
+
+
+@cache
+def gateway() -> Any:
+    """The answer of one run, all of stdout being one JSON object."""
+    run = bench("gateway", "--json", "--seconds", "0.15", "--connections", "6", "--rounds", "1", "--idle", "20")
+    assert run.returncode == 0, run.stderr
+    return json.loads(run.stdout)
+
+
+@needs_two_cores
+def test_every_server_has_its_line() -> None:
+    answer = gateway()
+    assert answer.keys() >= LINES
+    for key in LINES:
+        assert answer[key]["cpu_us"] > 0, key
+        assert answer[key]["msgs_per_s"] > 0, key
+        assert len(answer[key]["cpu_us_rounds"]) == 1, key
+    assert answer["kib_per_idle_charger"] >= 0
+    assert answer["kib_bare_connection"] >= 0
+
+
+@needs_two_cores
+def test_no_server_uses_more_than_its_core() -> None:
+    """CPU per message times messages per second is the share of one core, so the two measure the same messages."""
+    shares = {key: gateway()[key]["cpu_us"] * gateway()[key]["msgs_per_s"] / 1e6 for key in LINES}
+    assert all(share <= 1.1 for share in shares.values()), shares
+
+
+@needs_two_cores
+def test_what_is_called_durable_was_in_pages_of_the_journal() -> None:
+    assert {key for key in LINES if gateway()[key].get("events_per_page", 0) >= 1} == JOURNALLED
+
+
+@needs_two_cores
+def test_verdicts_follow_from_the_figures() -> None:
+    answer = gateway()
+    assert answer["ratios"].keys() == LINES
+    assert answer["ratios"]["raw_echo"] == 1
+    assert answer["targets"].keys() == TARGETS.keys()
+    for name, (kind, bound) in TARGETS.items():
+        verdict = answer["targets"][name]
+        of, to, over = name.partition("_to_")
+        found = answer[of]["cpu_us"] / answer[over]["cpu_us"] if to else answer[name]
+        assert verdict["found"] == pytest.approx(found)
+        assert verdict[kind] == bound
+        assert verdict["met"] is (found <= bound if kind == "at_most" else found >= bound)
+
+
+def test_a_turn_is_measured_in_every_version() -> None:
+    run = bench("turn", "--json", "--seconds", "0.01")
+    assert run.returncode == 0, run.stderr
+    figures = json.loads(run.stdout)
+    assert {version: set(found) for version, found in figures.items()} == {
+        "1.6": {"heartbeat_us", "meter_values_us"},
+        "2.0.1": {"heartbeat_us", "meter_values_us", "transaction_event_us"},
+        "2.1": {"heartbeat_us", "meter_values_us", "transaction_event_us"},
+    }
+    assert all(us > 0 for found in figures.values() for us in found.values())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "remedy"),
+    [
+        (("turn", "--write"), "--write keeps the answer of gateway"),
+        (("gateway", "--seconds", "0"), "--seconds"),
+        (("nothing",), "choose from"),
+    ],
+)
+def test_what_cannot_be_asked_is_refused_with_a_sentence(arguments: tuple[str, ...], remedy: str) -> None:
+    run = bench(*arguments)
+    assert run.returncode == 2
+    assert remedy in run.stderr
+    assert run.stdout == ""
