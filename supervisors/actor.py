@@ -151,7 +151,8 @@ class Actor(Generic[S, M]):
         self._message = message
         self._before = self.state
         try:
-            self.state, effects = self._behaviour.decide(self.state, message)
+            decision = self._behaviour.decide(self.state, message)
+            self.state, effects = decision.state, decision.effects
         except Exception as error:
             if not self._crash(error):
                 return True
@@ -258,8 +259,9 @@ class Actor(Generic[S, M]):
                         then = getattr(effects[at - 1], "then", None)
                         if then is not None:
                             self._phase = _TURNING
-                            self.state, more = then(self.state, value)
-                            effects, at = more + effects[at:], 0
+                            decision = then(self.state, value)
+                            self.state = decision.state
+                            effects, at = decision.effects + effects[at:], 0
                     if at == len(effects):
                         break
                     self._phase = _PERFORMING
@@ -280,7 +282,8 @@ class Actor(Generic[S, M]):
                 self._phase = _TURNING
                 self._message = message = self.mailbox.take()
                 self._before = self.state
-                self.state, effects = self._behaviour.decide(self.state, message)
+                decision = self._behaviour.decide(self.state, message)
+                self.state, effects = decision.state, decision.effects
             except Exception as error:
                 if not self._crash(error):
                     return

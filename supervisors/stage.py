@@ -5,7 +5,7 @@ performs it, at once or, with PAUSE, later.
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, Protocol, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeAlias, TypeVar
 
 from msgspec import Struct
 
@@ -27,8 +27,8 @@ class Pause:
 PAUSE: Final = Pause()
 
 
-class Decision(NamedTuple, Generic[S]):
-    """What a behaviour wants: this state, and these effects in this order."""
+class Decision(Struct, Generic[S], frozen=True, gc=False):
+    """What a behaviour wants: this state, and these effects in this order. Its states are acyclic, so it is not tracked."""
 
     state: S
     effects: tuple[Effect, ...] = ()

@@ -75,7 +75,7 @@ class Behaviour:
         rule = dialect.rules.get(call.action)
         if rule is None:
             return self._unknown(state, message, dialect)
-        if state.boot in GATED and rule.kind is not Kind.BOOT:
+        if state.boot != "Accepted" and state.boot in GATED and rule.kind is not Kind.BOOT:
             text = f"BootNotification was answered {state.boot}: boot first"
             return self._refuse(state, message, "SecurityError", text, "not_accepted")
         doubts = Doubts()

@@ -131,7 +131,7 @@ class Charger:
         counters = self._office.counters
         counters.messages_in += 1
         received = conversation.receive(text)
-        if isinstance(received, Call | Send):
+        if isinstance(received, Call) or isinstance(received, Send):  # noqa: SIM101  # a tuple of types costs twice as much
             if not self.actor.tell(Inbound(received, self._office.clock(), line, self.record.boot)):
                 counters.mailbox_refusals += 1
             return

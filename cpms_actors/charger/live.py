@@ -5,7 +5,7 @@ untracked by the cyclic collector; there is one per connected charger.
 """
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 from zlib import crc32
 
 from msgspec import Struct
@@ -107,6 +107,7 @@ class Answer(Struct, frozen=True, gc=False):
     fact: Fact | None = None
     durable: bool = False
     checkpoint: bool = False
+    then: ClassVar[None] = None  # nothing follows from it; saying so spares the runtime the search
 
 
 class Note(Struct, frozen=True, gc=False):
@@ -115,6 +116,7 @@ class Note(Struct, frozen=True, gc=False):
     fact: Fact
     now: int
     message_id: str = ""
+    then: ClassVar[None] = None
 
 
 class Asked(Struct, frozen=True, gc=False):

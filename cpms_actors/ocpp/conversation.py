@@ -1,12 +1,12 @@
 """One WebSocket's conversation, sans-I/O: who has asked what, and which answer belongs to it.
 
 One CALL may be outstanding in each direction, independently (OCPP-J 1.6 4.1.1, OCPP 2.1 part 4 4.1.1): what we have outstanding
-never delays or refuses what the charger asks. `receive` sorts what came; `call` opens our side; `remember` keeps the answers to
-the charger's last money frames so that a retry under the same message id gets the same answer (2.1 part 4 4.1.4).
+never delays or refuses what the charger asks. `receive` sorts what came; `call` opens our side; `remember` keeps the answer to
+the charger's last money frame so that a retry under the same message id gets the same answer (2.1 part 4 4.1.4). One is enough: the
+charger has one CALL outstanding, and what it repeats is that one.
 """
 
 from typing import Final, TypeAlias
-from zlib import crc32
 
 from msgspec import Raw, Struct
 
@@ -14,7 +14,6 @@ from cpms_actors.base.errors import RemoteFault
 from cpms_actors.ocpp import frames
 from cpms_actors.ocpp.frames import Call, CallError, CallResult, Malformed, Send
 
-REMEMBERED_MAX: Final = 4
 LENIENT_ID_LENGTH_MAX: Final = 255
 
 
@@ -73,7 +72,7 @@ class Conversation:
     def __init__(self, version: str, *, lenient: bool = False) -> None:
         self.version = version
         self.outstanding: OutboundCall | None = None
-        self._remembered: tuple[tuple[str, int, bytes], ...] = ()
+        self._remembered: tuple[Call, bytes] | None = None  # a CALL and its answer
         self._id_max = LENIENT_ID_LENGTH_MAX if lenient else frames.ID_LENGTH_MAX
 
     def receive(self, text: bytes) -> Received:
@@ -82,8 +81,10 @@ class Conversation:
         if type(frame) is Call:
             if len(frame.id) > self._id_max:
                 return self._faulty("the message id is too long", frame.id[:LENIENT_ID_LENGTH_MAX])
-            if self._remembered:
-                return self._repeated(frame) or frame
+            remembered = self._remembered
+            # The same id with other content is a charger that counts badly, not a retry: it wants its own answer.
+            if remembered is not None and remembered[0].id == frame.id and bytes(remembered[0].payload) == bytes(frame.payload):
+                return Repeated(remembered[1])
             return frame
         return self._receive_other(frame)
 
@@ -117,15 +118,7 @@ class Conversation:
 
     def remember(self, call: Call, answer: bytes) -> None:
         """Keep the answer to a money frame for a retry under the same id."""
-        kept = self._remembered[-REMEMBERED_MAX + 1 :]
-        self._remembered = (*kept, (call.id, crc32(call.payload), answer))
-
-    def _repeated(self, call: Call) -> Repeated | None:
-        for id_, digest, answer in self._remembered:
-            # The same id with other content is a charger that counts badly, not a retry: it wants its own answer.
-            if id_ == call.id and digest == crc32(call.payload):
-                return Repeated(answer)
-        return None
+        self._remembered = (call, answer)
 
     def _take(self, id_: str) -> OutboundCall | None:
         outbound = self.outstanding

@@ -7,7 +7,6 @@ request means as a fact of the journal, and how an answer is spelled. Everything
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from enum import Enum
-from math import isfinite
 from typing import Any, Final
 
 from msgspec import Struct
@@ -63,11 +62,11 @@ class Start(Struct, frozen=True):
 class Doubts(Struct):
     """What was odd in a message that was used all the same; a message with doubts is also parked."""
 
-    reasons: list[str] = []
+    reasons: tuple[str, ...] = ()
 
     def add(self, reason: str) -> None:
         """Note one."""
-        self.reasons.append(reason)
+        self.reasons += (reason,)
 
 
 TransactionFact = TransactionStarted | TransactionUpdated | TransactionEnded
@@ -186,14 +185,14 @@ def moment(text: str | None, now: int, doubts: Doubts) -> int:
     return at
 
 
-def finite(text: str, doubts: Doubts) -> float | None:
-    """The number a sampled value of 1.6 spells; None, with a doubt, when it is none."""
+def number(text: str, doubts: Doubts) -> float | None:
+    """The number a sampled value of 1.6 spells; None, with a doubt, when it is none or not finite."""
     try:
         value = float(text)
     except ValueError:
         doubts.add(f"sampled value {text[:40]!r} is no number")
         return None
-    if isfinite(value):
+    if value - value == 0.0:  # neither infinite nor NaN
         return value
     doubts.add(f"sampled value {text[:40]!r} is not finite")
     return None

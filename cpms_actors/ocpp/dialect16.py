@@ -6,7 +6,7 @@ from cpms_actors.base.time import format_rfc3339
 from cpms_actors.domain.access import Verdict
 from cpms_actors.domain.events import Booted, IdToken, Metered, Sample, StatusChanged, TransactionEnded, TransactionUpdated
 from cpms_actors.ocpp.catalogue import actions
-from cpms_actors.ocpp.dialect import PERIODIC, UNITS, Dialect, Doubts, Kind, Rule, Start, TransactionFact, finite, measurand_of, moment
+from cpms_actors.ocpp.dialect import PERIODIC, UNITS, Dialect, Doubts, Kind, Rule, Start, TransactionFact, measurand_of, moment, number
 from cpms_actors.ocpp.messages import v16
 
 # 1.6 knows fewer words than the domain (2.x): what it cannot say becomes the nearest refusal.
@@ -159,7 +159,7 @@ def _samples(meter_values: Any, now: int, doubts: Doubts) -> tuple[Sample, ...]:
             if sampled.format == "SignedData":
                 samples.append(Sample(at, 0.0, measurand, context, sampled.phase, sampled.location, None, sampled.value))
                 continue
-            value = finite(sampled.value, doubts)
+            value = number(sampled.value, doubts)
             if value is None:
                 continue
             if unit is None:

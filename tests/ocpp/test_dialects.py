@@ -71,7 +71,7 @@ VERDICTS = [
 ]
 
 
-def meter_16(**sampled: Any) -> tuple[tuple[Sample, ...], list[str]]:
+def meter_16(**sampled: Any) -> tuple[tuple[Sample, ...], tuple[str, ...]]:
     dialect, doubts = DIALECTS["1.6"], Doubts()
     payload = {"connectorId": 1, "meterValue": [{"timestamp": "2026-11-23T08:00:00Z", "sampledValue": [sampled]}]}
     fact = dialect.meter(dialect.rules["MeterValues"].action.decode_request(json.dumps(payload).encode()), NOW, doubts)
@@ -92,7 +92,7 @@ def meter_16(**sampled: Any) -> tuple[tuple[Sample, ...], list[str]]:
 )
 def test_sampled_values_come_to_base_units(sampled: dict[str, Any], value: float, unit: str | None) -> None:
     (sample,), doubts = meter_16(**sampled)
-    assert (sample.value, sample.unit, doubts) == (value, unit, [])
+    assert (sample.value, sample.unit, doubts) == (value, unit, ())
 
 
 def test_a_sample_without_a_measurand_is_energy_only_when_its_unit_allows() -> None:
@@ -110,7 +110,7 @@ def test_a_value_that_is_no_number_is_doubted_and_left_out(value: str) -> None:
 
 def test_signed_data_is_kept_as_it_came() -> None:
     (sample,), doubts = meter_16(value="OCMF|{}|{}", format="SignedData")
-    assert (sample.signed, doubts) == ("OCMF|{}|{}", [])
+    assert (sample.signed, doubts) == ("OCMF|{}|{}", ())
 
 
 def test_a_timestamp_that_cannot_be_read_is_doubted_and_the_arrival_used() -> None:
