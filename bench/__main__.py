@@ -1,0 +1,75 @@
+"""The command line of the bench.
+
+python -m bench NAME [--json] [--seconds S] [--connections N] [--rounds N] [--idle N] [--write]
+"""
+
+import argparse
+import sys
+from asyncio import CancelledError
+from collections.abc import Callable
+from importlib import import_module
+from math import inf
+from pathlib import Path
+from typing import Final, TypeVar
+
+import msgspec
+
+from bench.question import Options, Question
+from cpms_actors.base.errors import CpmsError
+from cpms_actors.base.settings import Logs
+from cpms_actors.observe import logs
+
+QUESTIONS: Final = ("gateway", "turn")  # modules of bench, imported when they are asked
+WRITTEN: Final = "gateway"  # the one whose answer is kept
+RESULTS: Final = Path(__file__).with_name("RESULTS.md")
+INTERRUPTED: Final = 130
+
+T = TypeVar("T", int, float)
+
+
+def main() -> int:
+    """Answer one question; the exit code is 0 whether targets are met or not, 2 when there is no answer."""
+    parser = argparse.ArgumentParser(prog="bench", description="Questions about speed and memory; its file explains each.")
+    parser.add_argument("name", choices=QUESTIONS)
+    parser.add_argument("--json", action="store_true", help="one JSON object on stdout and nothing else")
+    parser.add_argument("--seconds", type=_positive(float), default=0.0, help="of one measurement [default: gateway 3, turn 0.5]")
+    parser.add_argument("--connections", type=_positive(int), default=400, help="of the closed loop [default: 400]")
+    parser.add_argument("--rounds", type=_positive(int), default=3, help="in which every server is measured once [default: 3]")
+    parser.add_argument("--idle", type=_positive(int), default=5000, help="chargers whose memory is measured [default: 5000]")
+    parser.add_argument("--write", action="store_true", help="keep the answer of gateway in bench/RESULTS.md")
+    asked = parser.parse_args()
+    if asked.write and asked.name != WRITTEN:
+        parser.error(f"--write keeps the answer of {WRITTEN}, and of nothing else")
+    logs.configure(Logs(level="warning"))
+    question: Question = import_module(f"bench.{asked.name}").run
+    try:
+        outcome = question(Options(asked.seconds, asked.connections, asked.rounds, asked.idle, _say))
+    except CpmsError as error:
+        sys.stderr.write(f"bench: {error}\n")
+        return 2
+    except (KeyboardInterrupt, CancelledError):
+        return INTERRUPTED
+    sys.stdout.write(msgspec.json.encode(outcome.figures).decode() + "\n" if asked.json else outcome.text)
+    if asked.write:
+        RESULTS.write_text(f"# What a message costs, and an idle charger\n\nWritten by `just bench gateway --write`.\n\n{outcome.text}")
+    return 0
+
+
+def _positive(kind: Callable[[str], T]) -> Callable[[str], T]:
+    """The type of an argument that must be more than nothing."""
+
+    def positive(text: str) -> T:
+        value = kind(text)
+        if not 0 < value < inf:
+            raise ValueError
+        return value
+
+    return positive
+
+
+def _say(sentence: str) -> None:
+    sys.stderr.write(f"bench: {sentence}\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,264 @@
+"""The load: OCPP 1.6 chargers in a closed loop, each asking again as soon as it is answered.
+
+    python -m bench.load ws://127.0.0.1:9000/ocpp          orders on stdin, one JSON object a line; an answer to each on stdout
+
+`Connect` opens WebSockets (picows on uvloop), boots the chargers and, if asked to, starts a transaction on each: what they measure from
+then on belongs to it. `Window` lets all of them talk, waits until the server is warm, and counts for some seconds: messages answered,
+and the CPU time of the server over exactly those. Every answer must be the CALLRESULT of its question; anything else ends the load with
+a sentence, so that no figure is ever one of errors.
+"""
+
+import asyncio
+import sys
+from collections.abc import Coroutine
+from datetime import UTC, datetime
+from time import perf_counter
+from typing import Any, Final, Literal, TypeAlias, TypeVar
+
+import msgspec
+import uvloop
+from msgspec import Struct
+from picows import WSError, WSFrame, WSListener, WSMsgType, WSTransport, ws_connect
+
+from bench.processes import LINE_BYTES_MAX, cpu_s
+
+T = TypeVar("T")
+Action: TypeAlias = Literal["Heartbeat", "MeterValues"]
+
+READY: Final = "load: ready"
+TOGETHER_MAX: Final = 64  # handshakes under way
+ANSWER_S_MAX: Final = 30.0
+SAMPLE_EVERY: Final = 32  # answers per latency that is kept
+TOKEN: Final = "BENCH-TOKEN"
+
+_NOW: Final = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+_SAMPLED: Final = [
+    {"value": "1234567.250", "context": "Sample.Periodic", "measurand": "Energy.Active.Import.Register", "unit": "Wh"},
+    {"value": "16.000", "context": "Sample.Periodic", "measurand": "Current.Import", "unit": "A", "phase": "L1-N"},
+    {"value": "230.125", "context": "Sample.Periodic", "measurand": "Voltage", "unit": "V", "phase": "L1-N"},
+]
+_BOOT: Final = {"chargePointVendor": "Bench", "chargePointModel": "Closed loop", "firmwareVersion": "1.0"}
+_START: Final = {"connectorId": 1, "idTag": TOKEN, "meterStart": 1_230_000, "timestamp": _NOW}
+
+
+class Connect(Struct, frozen=True, tag="connect"):
+    """Open `count` more connections, booted; with `charging` also in a transaction."""
+
+    count: int
+    charging: bool
+
+
+class Window(Struct, frozen=True, tag="window"):
+    """Let every charger send this action for `warm_s`, then measure for `seconds`; `pid` is the server's."""
+
+    action: Action
+    warm_s: float
+    seconds: float
+    pid: int
+
+
+class Connected(Struct, frozen=True):
+    """The answer to Connect: how many there are now."""
+
+    connections: int
+
+
+class Measured(Struct, frozen=True):
+    """The answer to Window. Latencies are what a charger of the full closed loop sees."""
+
+    messages: int
+    seconds: float
+    cpu_s: float
+    p50_ms: float
+    p99_ms: float
+
+
+_ORDER: Final[msgspec.json.Decoder[Connect | Window]] = msgspec.json.Decoder(Connect | Window)
+
+
+class LoadFailed(Exception):
+    """The server closed a connection, answered wrongly or not at all."""
+
+
+def call(action: str, payload: object) -> bytes:
+    """A CALL without its beginning `[2,"<id>"`: what follows the message id."""
+    return b',"' + action.encode() + b'",' + msgspec.json.encode(payload) + b"]"
+
+
+def meter_values(transaction: int) -> bytes:
+    """MeterValues of a running transaction, from behind the message id; about 440 bytes with it."""
+    meter_value = [{"timestamp": _NOW, "sampledValue": _SAMPLED}]
+    return call("MeterValues", {"connectorId": 1, "transactionId": transaction, "meterValue": meter_value})
+
+
+METER_VALUES_BYTES: Final = len(b'[2,"10000"' + meter_values(1000))
+_HEARTBEAT: Final = call("Heartbeat", {})
+
+
+class _Charger(WSListener):
+    """One charger: has at most one question open."""
+
+    __slots__ = ("_asked_at", "_body", "_expected", "_fleet", "_number", "_transport", "_waiting", "transaction")
+
+    def __init__(self, fleet: "_Fleet") -> None:
+        self._fleet = fleet
+        self._number = 0
+        self._asked_at = 0.0
+        self._expected = b""
+        self._body = _HEARTBEAT
+        self._waiting: asyncio.Future[bytes] | None = None
+        self.transaction = 0
+
+    def on_ws_connected(self, transport: WSTransport) -> None:
+        self._transport = transport
+
+    def on_ws_disconnected(self, transport: WSTransport) -> None:
+        self._fleet.fail("the server closed a connection")
+
+    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+        if frame.msg_type is not WSMsgType.TEXT:
+            return
+        answer = frame.get_payload_as_bytes()
+        if not answer.startswith(self._expected):
+            self._fleet.fail(f"expected {self._expected.decode()}…, got {answer[:200].decode(errors='replace')}")
+            return
+        waiting = self._waiting
+        if waiting is not None:
+            self._waiting = None
+            waiting.set_result(answer)
+            return
+        fleet = self._fleet
+        fleet.answered += 1
+        if fleet.answered % SAMPLE_EVERY == 0:
+            fleet.latencies.append(perf_counter() - self._asked_at)
+        if fleet.talking:
+            self._ask()
+        else:
+            fleet.finished()
+
+    def talk(self, action: Action) -> None:
+        """Ask, and ask again whenever there is an answer, while the fleet talks."""
+        self._body = _HEARTBEAT if action == "Heartbeat" else meter_values(self.transaction)
+        self._ask()
+
+    def _ask(self) -> None:
+        number = self._number = self._number + 1
+        self._expected = b'[3,"%d",' % number
+        self._asked_at = perf_counter()
+        self._transport.send(WSMsgType.TEXT, b'[2,"%d"' % number + self._body)
+
+    async def question(self, body: bytes) -> Any:
+        """Ask once and return the payload of the answer."""
+        waiting = self._waiting = asyncio.get_running_loop().create_future()
+        self._body = body
+        self._ask()
+        return msgspec.json.decode(await waiting)[2]
+
+
+class _Fleet:
+    """All the chargers of this process."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._chargers: list[_Charger] = []
+        self._broken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._silent = asyncio.Event()
+        self._open = 0
+        self.talking = False
+        self.answered = 0
+        self.latencies: list[float] = []
+
+    def fail(self, why: str) -> None:
+        """There will be no figure."""
+        if not self._broken.done():
+            self._broken.set_exception(LoadFailed(why))
+
+    def finished(self) -> None:
+        """A charger has its last answer of the window."""
+        self._open -= 1
+        if not self._open:
+            self._silent.set()
+
+    async def connect(self, order: Connect) -> Connected:
+        """Connect, some at a time. Raises LoadFailed."""
+        for begin in range(0, order.count, TOGETHER_MAX):
+            size = min(TOGETHER_MAX, order.count - begin)
+            first = len(self._chargers)
+            self._chargers += await self._unless_broken(self._join_some(range(first, first + size), order.charging))
+        return Connected(len(self._chargers))
+
+    async def _join_some(self, numbers: range, charging: bool) -> list[_Charger]:
+        return await asyncio.gather(*(self._join(number, charging) for number in numbers))
+
+    async def _join(self, number: int, charging: bool) -> _Charger:
+        headers = {"Sec-WebSocket-Protocol": "ocpp1.6"}
+        try:
+            _, charger = await ws_connect(lambda: _Charger(self), f"{self._url}/CP{number}", extra_headers=headers)
+        except (OSError, WSError) as error:
+            raise LoadFailed(f"no connection: {error}") from None
+        assert isinstance(charger, _Charger)
+        status = (await charger.question(call("BootNotification", _BOOT)))["status"]
+        if status != "Accepted":
+            raise LoadFailed(f"BootNotification was answered {status}")
+        if charging:
+            started = await charger.question(call("StartTransaction", _START))
+            if started["idTagInfo"]["status"] != "Accepted":
+                raise LoadFailed(f"StartTransaction was answered {started}")
+            charger.transaction = started["transactionId"]
+        return charger
+
+    async def measure(self, order: Window) -> Measured:
+        """One window. Raises LoadFailed."""
+        self._silent.clear()
+        self._open = len(self._chargers)
+        self.talking = True
+        for charger in self._chargers:
+            charger.talk(order.action)
+        await self._unless_broken(asyncio.sleep(order.warm_s))
+        self.latencies.clear()
+        cpu, answered, began = cpu_s(order.pid), self.answered, perf_counter()
+        await self._unless_broken(asyncio.sleep(order.seconds))
+        cpu, answered, elapsed = cpu_s(order.pid) - cpu, self.answered - answered, perf_counter() - began
+        self.talking = False
+        latencies = sorted(self.latencies)
+        await self._unless_broken(self._silent.wait())
+        return Measured(answered, elapsed, cpu, _quantile_ms(latencies, 0.5), _quantile_ms(latencies, 0.99))
+
+    async def _unless_broken(self, work: Coroutine[Any, Any, T]) -> T:
+        """The result of the work, or LoadFailed as soon as the fleet is broken or the work takes far too long."""
+        task = asyncio.create_task(work)
+        await asyncio.wait((task, self._broken), timeout=ANSWER_S_MAX, return_when=asyncio.FIRST_COMPLETED)
+        if task.done() and not self._broken.done():
+            return task.result()
+        task.cancel()
+        await asyncio.wait((task,))
+        if self._broken.done():
+            self._broken.result()
+        raise LoadFailed(f"the server leaves questions open for {ANSWER_S_MAX:g} s")
+
+
+def _quantile_ms(ordered: list[float], share: float) -> float:
+    return ordered[int(len(ordered) * share)] * 1000 if ordered else 0.0
+
+
+async def _obey(url: str) -> None:
+    orders = asyncio.StreamReader(limit=LINE_BYTES_MAX)
+    await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(orders), sys.stdin)
+    fleet = _Fleet(url)
+    _say(READY.encode())
+    while line := await orders.readline():
+        order = _ORDER.decode(line)
+        answer = await (fleet.connect(order) if isinstance(order, Connect) else fleet.measure(order))
+        _say(msgspec.json.encode(answer))
+
+
+def _say(line: bytes) -> None:
+    sys.stdout.buffer.write(line + b"\n")
+    sys.stdout.buffer.flush()
+
+
+if __name__ == "__main__":
+    try:
+        uvloop.run(_obey(sys.argv[1]))
+    except LoadFailed as failed:
+        sys.exit(f"load: {failed}")

@@ -1,0 +1,113 @@
+"""Processes that are measured: started on their core, waited for, read from outside, and gone with us.
+
+CPU time is the process's own clock of POSIX (`clock_getcpuclockid`): nanoseconds, all its threads, user and system. It is asked for
+from outside, so that being measured costs the measured process nothing.
+"""
+
+import asyncio
+import os
+import sys
+from asyncio.subprocess import PIPE, Process
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from time import clock_gettime
+from typing import Final
+
+import psutil
+from msgspec import Struct
+
+from cpms_actors.base.errors import OperatorError
+from cpms_actors.node import exec_child
+
+ROOT: Final = Path(__file__).parents[1]
+START_S_MAX: Final = 60.0
+STOP_S_MAX: Final = 10.0
+LINE_BYTES_MAX: Final = 1 << 20
+_CPUCLOCK_SCHED: Final = 2  # the last bits of a process's clock id: time as the scheduler counts it
+
+
+class Cores(Struct, frozen=True):
+    """Where things run: the server that is measured has `server` to itself, all else shares `others`."""
+
+    server: int
+    others: frozenset[int]
+
+
+def share_cores() -> Cores:
+    """The first core this process may use, and the rest. Raises OperatorError when there is only one."""
+    first, *others = sorted(os.sched_getaffinity(0))
+    if not others:
+        raise OperatorError("cores", "server and load need a core each and this process may use one; run it where there are two")
+    return Cores(first, frozenset(others))
+
+
+def cpu_s(pid: int) -> float:
+    """The CPU time a living process has used so far, in seconds."""
+    return clock_gettime((~pid << 3) | _CPUCLOCK_SCHED)
+
+
+def rss_bytes(pid: int) -> int:
+    """The resident memory of a process (VmRSS)."""
+    return int(psutil.Process(pid).memory_info().rss)
+
+
+class Child:
+    """A running process and the two pipes to it."""
+
+    def __init__(self, name: str, process: Process) -> None:
+        self._name = name
+        self._process = process
+        self.pid = process.pid
+
+    async def line(self) -> str:
+        """The next line it prints. Raises OperatorError when it has ended."""
+        assert self._process.stdout is not None  # a pipe
+        line = await self._process.stdout.readline()
+        if not line:
+            raise OperatorError("bench", f"{self._name} ended with status {await self._process.wait()}; it said why on stderr")
+        return line.decode().rstrip("\n")
+
+    async def ask(self, line: bytes) -> str:
+        """Give it a line and return the one it answers. Raises OperatorError when it has ended."""
+        assert self._process.stdin is not None  # a pipe
+        with suppress(ConnectionError):
+            self._process.stdin.write(line + b"\n")
+            await self._process.stdin.drain()
+        return await self.line()
+
+
+@asynccontextmanager
+async def running(
+    name: str, module: str, *arguments: str, cores: Sequence[int], env: Mapping[str, str] | None = None, ready: str
+) -> AsyncIterator[tuple[Child, str]]:
+    """A Python module as a process on these cores, while the block runs; with it what follows `ready` in the line that begins so.
+
+    It inherits no CPMS_ variables. Raises OperatorError when it does not say that it is ready.
+    """
+    inherited = {key: value for key, value in os.environ.items() if not key.startswith("CPMS_")}
+    argv = exec_child.command((sys.executable, "-m", module, *arguments))
+    process = await asyncio.create_subprocess_exec(
+        *argv, stdin=PIPE, stdout=PIPE, cwd=ROOT, env=inherited | dict(env or {}), limit=LINE_BYTES_MAX, start_new_session=True
+    )
+    try:
+        os.sched_setaffinity(process.pid, cores)  # long before the interpreter is up: every thread to come inherits it
+        child = Child(name, process)
+        async with asyncio.timeout(START_S_MAX):
+            line = await child.line()
+            while not line.startswith(ready):
+                line = await child.line()
+        yield child, line.removeprefix(ready).strip()
+    finally:
+        await _stop(process)
+
+
+async def _stop(process: Process) -> None:
+    with suppress(ProcessLookupError):
+        process.terminate()
+    try:
+        async with asyncio.timeout(STOP_S_MAX):
+            await process.communicate()
+    except TimeoutError:
+        process.kill()
+        await process.wait()
