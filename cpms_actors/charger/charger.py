@@ -17,7 +17,7 @@ from cpms_actors.bus.commands import CallAnswer
 from cpms_actors.charger.behaviour import Behaviour, Message
 from cpms_actors.charger.line import Line
 from cpms_actors.charger.live import Answer, Ask, Asked, Closed, Inbound, Live, Note, Opened
-from cpms_actors.charger.office import Office, Slot
+from cpms_actors.charger.office import Office, Slot, Then
 from cpms_actors.domain.access import ChargerRecord, Tenant
 from cpms_actors.domain.events import Booted, Fact, Parked, TransactionEnded, TransactionStarted
 from cpms_actors.observe import logs
@@ -145,7 +145,7 @@ class Charger:
                 self._say(line, answer)
             case Faulty(reason, answer):
                 counters.faulty += 1
-                self._append(Parked("malformed", reason, None, text), "", self._office.clock())
+                self._append(Parked("malformed", reason, None, text), "", self._office.clock(), None)
                 if answer is not None:
                     self._say(line, answer)
             case _:
@@ -162,26 +162,30 @@ class Charger:
     def perform(self, actor: Actor[Any, Any], effect: Any) -> Pause | None:
         """Do one effect of a turn."""
         if isinstance(effect, Answer):
-            return self._perform_answer(effect)
+            if logs.debug_on:
+                self._log_handled(effect)
+            if effect.durable:
+                return self._keep_then_answer(effect)
+            self._answer_now(effect)
+            return None
         if isinstance(effect, Note):
-            self._append(effect.fact, effect.message_id, effect.now)
+            self._append(effect.fact, effect.message_id, effect.now, None)
             return None
         return self._perform_ask(effect)
 
-    def _perform_answer(self, answer: Answer) -> Pause | None:
+    def _answer_now(self, answer: Answer) -> None:
         inbound, fact = answer.inbound, answer.fact
-        if logs.debug_on:
-            self._log_handled(inbound, fact)
-        if not answer.durable:
-            if fact is not None and not self._append(fact, inbound.call.id, inbound.now):
-                self._office.counters.unanswered += 1  # what is not kept is not acknowledged
-            elif answer.text is not None:
-                self._say(inbound.line, answer.text)
-            return None
+        if fact is not None and not self._append(fact, inbound.call.id, inbound.now, None):
+            self._office.counters.unanswered += 1  # what is not kept is not acknowledged
+        elif answer.text is not None:
+            self._say(inbound.line, answer.text)
+
+    def _keep_then_answer(self, answer: Answer) -> Pause | None:
+        inbound, fact = answer.inbound, answer.fact
         assert fact is not None  # a durable answer has something to keep
         self._answer, self._failed = answer, False
         self._waits_for = 2 if answer.checkpoint else 1
-        if not self._append(fact, inbound.call.id, inbound.now, durable=True):
+        if not self._append(fact, inbound.call.id, inbound.now, self._kept):
             self._office.counters.unanswered += 1
             self._waits_for, self._answer = 0, None
             return None
@@ -193,8 +197,9 @@ class Charger:
 
     def _kept(self, durable: bool) -> None:
         """The journal, or the checkpoint, has it or has given up; after the last of them the turn goes on."""
-        self._failed = self._failed or not durable
         self._waits_for -= 1
+        if not durable:
+            self._failed = True
         if self._waits_for:
             return
         answer, self._answer = self._answer, None
@@ -202,10 +207,10 @@ class Charger:
             if self._failed:
                 self._office.counters.unanswered += 1  # the charger will ask again, and content tells that it is the same
             else:
-                call = answer.inbound.call
-                if isinstance(call, Call) and self.conversation is not None:
-                    self.conversation.remember(call, answer.text)
-                self._say(answer.inbound.line, answer.text)
+                inbound = answer.inbound
+                if isinstance(inbound.call, Call) and self.conversation is not None:
+                    self.conversation.remember(inbound.call, answer.text)
+                self._say(inbound.line, answer.text)
         self.actor.resume()
 
     def _perform_ask(self, ask: Ask) -> Pause | None:
@@ -223,31 +228,22 @@ class Charger:
         verdict = await self._office.find_verdict(self.tenant, self.record.identity, ask.token, self.slot.lane)
         return self._office.asked(verdict, ask.with_id)
 
-    def _append(self, fact: Fact, message_id: str, now: int, *, durable: bool = False) -> bool:
+    def _append(self, fact: Fact, message_id: str, now: int, then: Then | None) -> bool:
         if isinstance(fact, _STATE_CHANGES):
             self._log_change(fact, message_id)
-        kept = self.slot.append(
-            self.tenant.id,
-            self.record.identity,
-            self.actor.state.connection,
-            message_id,
-            now,
-            fact,
-            self._kept if durable else None,
-        )
+        kept = self.slot.append(self.tenant.id, self.record.identity, self.actor.state.connection, message_id, now, fact, then)
         if not kept:
             self._office.counters.journal_refusals += 1
-        if logs.debug_on:
-            log.debug("handled", tenant=self.tenant.id, charger=self.record.identity, message_id=message_id, fact=type(fact).__name__)
         return kept
 
-    def _log_handled(self, inbound: Inbound, fact: Fact | None) -> None:
+    def _log_handled(self, answer: Answer) -> None:
+        call, fact = answer.inbound.call, answer.fact
         log.debug(
             "handled",
             tenant=self.tenant.id,
             charger=self.record.identity,
-            message_id=inbound.call.id,
-            action=inbound.call.action,
+            message_id=call.id,
+            action=call.action,
             fact=type(fact).__name__ if fact is not None else None,
         )
 
@@ -269,7 +265,7 @@ class Charger:
         if not isinstance(message, Inbound):
             return
         call = message.call
-        self._append(Parked("crashed", repr(error)[:500], call.action, bytes(call.payload)), call.id, message.now)
+        self._append(Parked("crashed", repr(error)[:500], call.action, bytes(call.payload)), call.id, message.now, None)
         if isinstance(call, Call):
             self._say(message.line, frames.error(call.id, "InternalError", "a fault of this server; it is logged"))
 

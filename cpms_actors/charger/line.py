@@ -1,5 +1,6 @@
 """One WebSocket as its charger sees it."""
 
+from collections.abc import Callable
 from typing import Optional, Protocol
 
 
@@ -30,17 +31,19 @@ class Owner(Protocol):
 class Line:
     """The receiver of one connection; it outlives nothing and holds no state of its own."""
 
-    __slots__ = ("_charger", "_connection", "_remote", "version")
+    __slots__ = ("_charger", "_connection", "_remote", "send", "version")
 
     def __init__(self, charger: Owner, version: str, remote: str) -> None:
         self._charger = charger
         self._remote = remote
         self._connection: Connection | None = None
+        self.send: Callable[[bytes], bool] = _closed  # of the open connection; False when the socket would not take it
         self.version = version
 
     def on_open(self, connection: Connection) -> None:
         """The handshake is done."""
         self._connection = connection
+        self.send = connection.send
         self._charger.opened(self, self._remote)
 
     def on_text(self, text: bytes) -> None:
@@ -52,13 +55,15 @@ class Line:
     def on_closed(self, code: int, reason: str) -> None:
         """The socket is gone."""
         self._connection = None
+        self.send = _closed
         self._charger.closed(self, code, reason)
-
-    def send(self, text: bytes) -> bool:
-        """Send a text message; False when the socket would not take it."""
-        return self._connection is not None and self._connection.send(text)
 
     def close(self, code: int, reason: str) -> None:
         """Close the socket, if it is open."""
         if self._connection is not None:
             self._connection.close(code, reason)
+
+
+def _closed(text: bytes) -> bool:
+    """What sending comes to without a connection."""
+    return False

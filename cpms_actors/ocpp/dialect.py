@@ -185,19 +185,6 @@ def moment(text: str | None, now: int, doubts: Doubts) -> int:
     return at
 
 
-def number(text: str, doubts: Doubts) -> float | None:
-    """The number a sampled value of 1.6 spells; None, with a doubt, when it is none or not finite."""
-    try:
-        value = float(text)
-    except ValueError:
-        doubts.add(f"sampled value {text[:40]!r} is no number")
-        return None
-    if value - value == 0.0:  # neither infinite nor NaN
-        return value
-    doubts.add(f"sampled value {text[:40]!r} is not finite")
-    return None
-
-
 def energy_register(samples: tuple[Sample, ...], context: str) -> int | None:
     """The main energy register among samples of this context, in Wh."""
     for sample in samples:

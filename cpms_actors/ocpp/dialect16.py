@@ -2,11 +2,11 @@
 
 from typing import Any, Final
 
-from cpms_actors.base.time import format_rfc3339
+from cpms_actors.base.time import format_rfc3339, parse_rfc3339
 from cpms_actors.domain.access import Verdict
 from cpms_actors.domain.events import Booted, IdToken, Metered, Sample, StatusChanged, TransactionEnded, TransactionUpdated
 from cpms_actors.ocpp.catalogue import actions
-from cpms_actors.ocpp.dialect import PERIODIC, UNITS, Dialect, Doubts, Kind, Rule, Start, TransactionFact, measurand_of, moment, number
+from cpms_actors.ocpp.dialect import PERIODIC, UNITS, Dialect, Doubts, Kind, Rule, Start, TransactionFact, measurand_of, moment
 from cpms_actors.ocpp.messages import v16
 
 # 1.6 knows fewer words than the domain (2.x): what it cannot say becomes the nearest refusal.
@@ -151,7 +151,9 @@ def _id_tag_info(verdict: Verdict) -> v16.IdTagInfo:
 def _samples(meter_values: Any, now: int, doubts: Doubts) -> tuple[Sample, ...]:
     samples: list[Sample] = []
     for meter_value in meter_values:
-        at = moment(meter_value.timestamp, now, doubts)
+        at = parse_rfc3339(meter_value.timestamp)
+        if at is None:
+            at = moment(meter_value.timestamp, now, doubts)
         for sampled in meter_value.sampledValue:
             unit = sampled.unit
             measurand = sampled.measurand or measurand_of(unit)
@@ -159,8 +161,13 @@ def _samples(meter_values: Any, now: int, doubts: Doubts) -> tuple[Sample, ...]:
             if sampled.format == "SignedData":
                 samples.append(Sample(at, 0.0, measurand, context, sampled.phase, sampled.location, None, sampled.value))
                 continue
-            value = number(sampled.value, doubts)
-            if value is None:
+            try:
+                value = float(sampled.value)
+            except ValueError:
+                doubts.add(f"sampled value {sampled.value[:40]!r} is no number")
+                continue
+            if value - value != 0.0:  # infinite or NaN
+                doubts.add(f"sampled value {sampled.value[:40]!r} is not finite")
                 continue
             if unit is None:
                 factor, name = _DEFAULT_UNIT if measurand.startswith("Energy") else _NO_UNIT

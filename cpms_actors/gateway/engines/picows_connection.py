@@ -121,7 +121,14 @@ class Connection(WSListener):
             and not (self._state or frame.rsv1 or frame.rsv2 or frame.rsv3 or transport.is_close_frame_sent)
             and self._partial is None
         ):
-            self._deliver(frame.get_payload_as_bytes())
+            text = frame.get_payload_as_bytes()
+            if text.isascii():  # `_deliver`, without the call: this is the path of nearly every frame
+                try:
+                    self._receiver.on_text(text)  # type: ignore[union-attr]  # without a receiver the state was never open
+                except Exception:  # the boundary, as above
+                    self._fault("on_text")
+            else:
+                self._deliver(text)
         else:
             self._unusual(transport, frame)
 
@@ -155,7 +162,7 @@ class Connection(WSListener):
             self.close(engine.INVALID_DATA, "a text message is UTF-8")
             return
         try:
-            self._receiver.on_text(text)  # type: ignore[union-attr]  # without a receiver the state was never open
+            self._receiver.on_text(text)  # type: ignore[union-attr]  # as above
         except Exception:  # the boundary, as above
             self._fault("on_text")
 
