@@ -4,7 +4,9 @@ from decimal import ROUND_HALF_UP, Decimal
 from typing import Final
 
 # ISO 4217: currencies whose minor unit is not 1/100.
-_EXPONENT: Final = {"BHD": 3, "JPY": 0, "KRW": 0, "KWD": 3, "OMR": 3, "TND": 3, "CLP": 0, "ISK": 0, "JOD": 3, "VND": 0}
+_NONE: Final = "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF"
+_THOUSANDTH: Final = "BHD IQD JOD KWD LYD OMR TND"
+_EXPONENT: Final = dict.fromkeys(_NONE.split(), 0) | dict.fromkeys(_THOUSANDTH.split(), 3)
 
 
 def exponent_of(currency: str) -> int:

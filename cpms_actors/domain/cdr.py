@@ -105,6 +105,11 @@ def draw_up(session: EndedSession, tariff: Tariff | None, *, cdr_id: str, curren
     )
 
 
+def says_the_same(cdr: Cdr, former: Cdr) -> bool:
+    """Whether a new CDR of a session tells a driver nothing that the former did not."""
+    return replace(cdr, id=former.id, session_version=former.session_version, created_at=former.created_at) == former
+
+
 def credit_of(cdr: Cdr, *, cdr_id: str, now: int) -> Cdr:
     """The CDR that takes another one back: whatever adds up is negated. A credit itself cannot be credited (ValueError)."""
     if cdr.credits is not None:

@@ -34,19 +34,21 @@ from cpms_actors.domain.sequence import Ranges
 Status: TypeAlias = Literal["Active", "Ended"]
 TransactionBody: TypeAlias = TransactionStarted | TransactionUpdated | TransactionEnded
 
-GAPS_MAX: Final = 256  # of one transaction: an event that would open one more is parked
+GAPS_MAX: Final = 256  # of one transaction: an event that would open one more counts, but its number is not kept
+CLOCK_SET_AT: Final = 1_420_070_400_000  # 2015: an earlier clock was never set
+CLOCK_AHEAD_MS: Final = 86_400_000
 
 UNKNOWN_TRANSACTION: Final = "unknown-transaction"
 NO_TRANSACTION: Final = "no-transaction"
 SECOND_STOP: Final = "second-stop"
 TRANSACTION_REUSED: Final = "transaction-reused"
-TOO_MANY_GAPS: Final = "too-many-gaps"
 
 
 class Marks(Struct, frozen=True, array_like=True, gc=False):
     """Where each field of a session comes from: the place (seqNo; 0 or the station's clock in 1.6) of the event that gave it.
 
-    Kept so that a later arrival can tell whether it knows better. `first_at` is the earliest moment any event names.
+    Kept so that a later arrival can tell whether it knows better. `first_at` is the earliest moment any event names, `clock` whether
+    one named a moment that cannot be.
     """
 
     first_at: int
@@ -57,6 +59,7 @@ class Marks(Struct, frozen=True, array_like=True, gc=False):
     connector: int | None = None
     state: int | None = None
     registers: Registers = registers.NOTHING
+    clock: bool = False
 
 
 class Session(Struct, frozen=True, gc=False, kw_only=True):
@@ -126,6 +129,20 @@ def fold(session: Session | None, event: Event) -> Outcome:
     return _FOLDS[type(event.body)](session, event, event.body)
 
 
+def begins_anew(session: Session, event: Event, body: TransactionStarted) -> bool:
+    """Whether the start is of another transaction that was given the id of this one, which has ended before.
+
+    A station that was reset may count its transactions from the beginning; a ledger that was restored may lease our ids twice. Both
+    transactions are billed. A start that could be a repetition is taken for one.
+    """
+    marks = session.marks
+    if session.ended_at is None or marks.started is None or _impossible(event, body.at):
+        return False
+    if body.at <= session.ended_at or body.at == session.started_at:
+        return False
+    return session.start_key != start_key(body) if body.seq is None else body.seq <= marks.started
+
+
 def gaps(session: Session) -> Ranges:
     """The seqNos that are missing, as ranges (low, high, low, high, …): what to ask the station about (use case E14).
 
@@ -139,7 +156,8 @@ def flags(session: Session) -> tuple[str, ...]:
 
     "offline": some events were queued while the station was offline. "provisional": the start was not seen. "gaps": events are
     missing. "register-unknown": no energy can be told. "register-guessed": the start is merely the earliest reading.
-    "register-fell": the meter went backwards. "clock": it ended before it started.
+    "register-fell": the meter went backwards. "register-implausible": it rose by more than any charger can deliver. "clock": it ended
+    before it started, or the station's clock cannot have been right and the moment of arrival stands in for it.
     """
     bounds = session.marks.registers
     found = {
@@ -149,7 +167,8 @@ def flags(session: Session) -> tuple[str, ...]:
         "register-unknown": session.status == "Ended" and bounds.energy_wh is None,
         "register-guessed": bounds.start is not None and bounds.start[0] == registers.START_GUESSED,
         "register-fell": bounds.fell,
-        "clock": session.ended_at is not None and session.ended_at < session.started_at,
+        "register-implausible": bounds.implausible,
+        "clock": session.marks.clock or (session.ended_at is not None and session.ended_at < session.started_at),
     }
     return tuple(word for word, holds in found.items() if holds)
 
@@ -163,20 +182,23 @@ def _fold_started(session: Session | None, event: Event, body: TransactionStarte
             return Outcome(session)  # the charger did not get our answer, and asks again: same session, perhaps under another id
         return _parked(TRANSACTION_REUSED, f"transaction {body.transaction} was started before, with other content")
     elif session.marks.started is not None and sequence.contains(session.seqs, body.seq):
-        return Outcome(session)
+        if body.at == session.started_at or _impossible(event, body.at):
+            return Outcome(session)
+        return _parked(TRANSACTION_REUSED, f"transaction {body.transaction} was started before, at another time", session)
     order = body.seq or 0
+    at = _moment(event, body.at)
     changes: dict[str, Any] = {}
     marks: dict[str, Any] = {}
     if session.marks.started is None or order < session.marks.started:
         marks["started"] = order
         changes = {
-            "started_at": body.at,
+            "started_at": at,
             "authorization": body.status,
             "remote_start_id": body.remote_start_id,
             "reservation": body.reservation,
         }
-    bounds = registers.NOTHING if body.meter_wh is None else registers.of_start(body.at, order, body.meter_wh)
-    return _taken(session, body, order, bounds, changes, marks)
+    bounds = registers.NOTHING if body.meter_wh is None else registers.of_start(at, order, body.meter_wh)
+    return _taken(session, event, body, order, bounds, changes, marks)
 
 
 def _fold_updated(session: Session | None, event: Event, body: TransactionUpdated) -> Outcome:
@@ -187,7 +209,7 @@ def _fold_updated(session: Session | None, event: Event, body: TransactionUpdate
     elif body.seq is not None and sequence.contains(session.seqs, body.seq):
         return Outcome(session)
     order = body.at if body.seq is None else body.seq
-    return _taken(session, body, order, registers.NOTHING, {}, {})
+    return _taken(session, event, body, order, registers.NOTHING, {}, {})
 
 
 def _fold_ended(session: Session | None, event: Event, body: TransactionEnded) -> Outcome:
@@ -201,13 +223,14 @@ def _fold_ended(session: Session | None, event: Event, body: TransactionEnded) -
         if sequence.contains(session.seqs, body.seq):
             return Outcome(session)
     order = body.at if body.seq is None else body.seq
+    at = _moment(event, body.at)
     changes: dict[str, Any] = {}
     marks: dict[str, Any] = {}
     if session.marks.ended is None or order > session.marks.ended:
         marks["ended"] = order
-        changes = {"status": "Ended", "ended_at": body.at, "reason": body.reason, "stop_token": body.token}
-    bounds = registers.NOTHING if body.meter_wh is None else registers.of_stop(body.at, order, body.meter_wh)
-    return _taken(session, body, order, bounds, changes, marks)
+        changes = {"status": "Ended", "ended_at": at, "reason": body.reason, "stop_token": body.token}
+    bounds = registers.NOTHING if body.meter_wh is None else registers.of_stop(at, order, body.meter_wh)
+    return _taken(session, event, body, order, bounds, changes, marks)
 
 
 def _fold_metered(session: Session | None, event: Event, body: Metered) -> Outcome:
@@ -224,19 +247,31 @@ FOLDED: Final = frozenset(_FOLDS)
 """The bodies that `fold` understands."""
 
 
+def _impossible(event: Event, at: int) -> bool:
+    """Whether the moment that an event names cannot be: its station's clock was never set, or runs far ahead of us."""
+    return not CLOCK_SET_AT <= at <= event.received_at + CLOCK_AHEAD_MS
+
+
+def _moment(event: Event, at: int) -> int:
+    """When it happened: by the station's clock, unless that cannot be. Nobody pays for the years since 1970."""
+    return event.received_at if _impossible(event, at) else at
+
+
 def _opened(event: Event, body: TransactionBody, key: str | None) -> Session:
+    at = _moment(event, body.at)
     return Session(
         tenant=event.tenant,
         charger=event.charger,
         transaction=body.transaction,
         start_key=key,
-        started_at=body.at,
-        marks=Marks(body.at),
+        started_at=at,
+        marks=Marks(at),
     )
 
 
 def _taken(
     session: Session,
+    event: Event,
     body: TransactionBody,
     order: int,
     bounds: Registers,
@@ -247,11 +282,13 @@ def _taken(
     old = session.marks
     if body.seq is not None:
         seqs = sequence.add(session.seqs, body.seq)
-        if len(seqs) > 2 * (GAPS_MAX + 1):
-            return _parked(TOO_MANY_GAPS, f"seqNo {body.seq} would open gap {GAPS_MAX + 1} of transaction {body.transaction}", session)
-        changes["seqs"] = seqs
-    if body.at < old.first_at:
-        marks["first_at"] = body.at
+        if len(seqs) <= 2 * (GAPS_MAX + 1):
+            changes["seqs"] = seqs
+    at = _moment(event, body.at)
+    if at < old.first_at:
+        marks["first_at"] = at
+    if at != body.at:
+        marks["clock"] = True
     if old.started is None and "started" not in marks:
         changes["started_at"] = marks.get("first_at", old.first_at)
     if body.offline:
@@ -314,7 +351,7 @@ def _second_stop(session: Session, body: TransactionEnded) -> Outcome:
     """1.6: the same stop again is no news; another stop of a transaction that has ended is for a person to judge."""
     own = session.marks.registers.stop
     meter = own[3] if own and own[0] == registers.STOP_MESSAGE else None
-    if session.ended_at == body.at and meter == body.meter_wh:
+    if session.marks.ended == body.at and meter == body.meter_wh:
         return Outcome(session)
     detail = f"transaction {body.transaction} had ended with {meter} Wh; a second stop says {body.meter_wh} Wh"
     return _parked(SECOND_STOP, detail, session)

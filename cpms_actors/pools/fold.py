@@ -2,9 +2,12 @@
 
     pages ──accept──▶ events that count ──keys──▶ (load) ──fold──▶ Batch: sessions, readings, live state, parked, reports
 
-`accept` drops what was folded before (a page below the offset, a page the journal stored twice) and parks what an outdated owner of
-a slot wrote. `fold` applies the rules of `domain.charging`. An event on which a rule raises is parked with its content, and the
-lane goes on: a poison message costs itself only.
+`accept` drops what was folded before (a page below the offset, a page the journal stored twice) and tells of pages that are missing.
+What an outdated owner of a slot wrote counts all the same, because its charger was answered: the rules know a repetition by its
+content, whoever heard it. Only the end of its connection means nothing any more.
+
+`fold` applies the rules of `domain.charging`. An event on which a rule raises is parked with its content, and the lane goes on: a
+poison message costs itself only.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -15,7 +18,7 @@ from msgspec import Struct
 
 from cpms_actors.base.ids import DEFAULT_TENANT, is_tenant
 from cpms_actors.domain import charging, events
-from cpms_actors.domain.events import PAGE_DECODER, Event, Metered, TransactionEnded, TransactionStarted, TransactionUpdated
+from cpms_actors.domain.events import PAGE_DECODER, Event, Metered, Page, TransactionEnded, TransactionStarted, TransactionUpdated
 from cpms_actors.observe import logs
 from cpms_actors.store import meter_values
 from cpms_actors.store.chargers_live import ChargerLive, ConnectorLive
@@ -26,7 +29,7 @@ from cpms_actors.store.sessions import Found, Key, Stored
 
 log = logs.get("session")
 
-STALE_EPOCH: Final = "stale-epoch"
+JOURNAL_GAP: Final = "journal-gap"
 POISON: Final = "poison"
 UNREADABLE_PAGE: Final = "unreadable-page"
 SEEN_EVERY_MS: Final = 60_000  # a charger's last_seen_at is rewritten at most this often while nothing else of it changes
@@ -44,7 +47,7 @@ class StoredPage(Struct, frozen=True):
 
 
 class Accepted(Struct):
-    """What of some pages is to be folded, and how far the lane is once it is."""
+    """What of some pages is to be folded, and how far the lane is once it is. `stale` counts events of outdated owners of slots."""
 
     stream_seq: int
     events: list[Event]
@@ -52,13 +55,14 @@ class Accepted(Struct):
     writers: dict[str, int]
     slot_epochs: dict[int, int]
     stored_twice: int = 0
+    stale: int = 0
 
 
 class Batch(Struct):
     """The rows that a fold makes. `amended` tells that a session has a version nobody has rated."""
 
     sessions: dict[int, Stored] = {}
-    transactions: list[tuple[Key, int]] = []
+    transactions: dict[Key, int] = {}
     readings: list[meter_values.Row] = []
     parked: list[ParkedMessage] = []
     reports: list[ReportRow] = []
@@ -79,9 +83,12 @@ def accept(pages: Iterable[StoredPage], progress: Progress) -> Accepted:
         except msgspec.DecodeError as error:
             accepted.parked.append(_unreadable(stored, error))
             continue
-        if page.number <= accepted.writers.get(page.writer, progress.writers.get(page.writer, 0)):
+        known = accepted.writers.get(page.writer, progress.writers.get(page.writer, 0))
+        if page.number <= known:
             accepted.stored_twice += 1
             continue
+        if page.number > known + 1:  # a writer numbers its pages from 1, without a hole
+            accepted.parked.append(_missing(page, known))
         accepted.writers[page.writer] = page.number
         for event in page.events:
             _accept_event(event, accepted, progress)
@@ -94,10 +101,10 @@ def _accept_event(event: Event, accepted: Accepted, progress: Progress) -> None:
         accepted.parked.append(parked(event, POISON, f"no tenant can be called {event.tenant!r}", DEFAULT_TENANT))
         return
     if event.epoch < newest:
-        detail = f"written under epoch {event.epoch} of slot {event.slot}, which epoch {newest} had taken over"
-        accepted.parked.append(parked(event, STALE_EPOCH, detail))
-        return
-    if event.epoch > newest:
+        accepted.stale += 1
+        if isinstance(event.body, events.Disconnected):
+            return  # the charger is connected to the newer owner
+    elif event.epoch > newest:
         accepted.slot_epochs[event.slot] = event.epoch
     accepted.events.append(event)
 
@@ -162,6 +169,20 @@ def _unreadable(stored: StoredPage, error: msgspec.DecodeError) -> ParkedMessage
     )
 
 
+def _missing(page: Page, known: int) -> ParkedMessage:
+    first, last = known + 1, page.number - 1
+    return ParkedMessage(
+        tenant=DEFAULT_TENANT,
+        charger="",
+        reason=JOURNAL_GAP,
+        detail=f"pages {first} to {last} of writer {page.writer} are not in the journal: it was purged, or has lost them",
+        action=None,
+        payload=_encode({"writer": page.writer, "first": first, "last": last}),
+        message_id="",
+        received_at=page.events[0].received_at if page.events else 0,
+    )
+
+
 _Draw: TypeAlias = Callable[[], int]
 
 
@@ -172,6 +193,9 @@ def _fold_transaction(event: Event, body: charging.TransactionBody, result: Batc
         start_key = charging.start_key(body)
         if start_key is not None:
             stored = found.by_start.get((event.tenant, event.charger, start_key), stored)
+        if stored is not None and charging.begins_anew(stored.session, event, body):
+            stored = None
+            found.by_transaction.pop(key, None)
     before = stored.session if stored else None
     outcome = charging.fold(before, event)
     session = outcome.session
@@ -186,7 +210,7 @@ def _fold_transaction(event: Event, body: charging.TransactionBody, result: Batc
             result.amended = result.amended or session.version > (before.version if before else 0)
         if key not in found.by_transaction:
             found.by_transaction[key] = stored
-            result.transactions.append((key, stored.id))
+            result.transactions[key] = stored.id
     if outcome.parked is not None:
         result.parked.append(parked(event, outcome.parked.reason, outcome.parked.detail))
     if outcome.readings:
@@ -239,9 +263,9 @@ def _live(event: Event, result: Batch) -> ChargerLive:
 
 
 def _fold_connected(event: Event, body: events.Connected, result: Batch, found: Found, draw_id: _Draw) -> None:
+    """The newest wins. Its number may be lower than the one before: a worker that takes over counts on from the last checkpoint."""
     live = _live(event, result)
-    if event.connection >= live.connection:
-        live.connection, live.connected, live.ocpp = event.connection, True, body.ocpp
+    live.connection, live.connected, live.ocpp, live.opened = event.connection, True, body.ocpp, True
 
 
 def _fold_disconnected(event: Event, body: events.Disconnected, result: Batch, found: Found, draw_id: _Draw) -> None:

@@ -17,13 +17,16 @@ from typing import Final
 
 import anyio
 import asyncpg
+import msgspec
 from msgspec import Struct
 from nats.aio.client import Client
 from nats.errors import Error as NatsError
+from nats.js.api import StreamInfo
+from nats.js.errors import NotFoundError
 
 from cpms_actors.base.errors import Unavailable
 from cpms_actors.bus import subjects
-from cpms_actors.domain.events import Event
+from cpms_actors.domain.events import PAGE_DECODER, Event, TransactionStarted
 from cpms_actors.observe import logs
 from cpms_actors.pools.fold import POISON, Accepted, Batch, ChargerKey, StoredPage, accept, fold, keys_of, parked
 from cpms_actors.pools.pages import PageReader
@@ -53,6 +56,11 @@ _REFUSED: Final = (
 )
 
 
+def stream_name(info: StreamInfo) -> str:
+    """What tells a journal from one that was made anew: when it was created."""
+    return info.created.isoformat() if info.created else ""
+
+
 class LaneLost(Exception):
     """Another process has claimed the lane; nothing was written."""
 
@@ -66,6 +74,7 @@ class LaneStatistics(Struct):
     batches: int = 0
     parked: int = 0
     stored_twice: int = 0
+    stale: int = 0
     failures: int = 0
     folded_received_at: int = 0
 
@@ -146,23 +155,46 @@ class Lane:
         await reader.close()
 
     async def recall(self) -> None:
-        """Read from Postgres how far the lane is; begin anew when the journal was. Raises Unavailable."""
-        try:
-            info = await self._client.jetstream().stream_info(subjects.JOURNAL_STREAM)
-        except (NatsError, TimeoutError, OSError) as error:
-            raise Unavailable(f"no journal: {error!r}") from error
-        stream = info.created.isoformat() if info.created else ""
+        """Read from Postgres how far the lane is; begin anew when the journal did. Raises Unavailable."""
         async with self._database.transaction(()) as connection:
             progress = await offsets.load_progress(connection, self.claim.lane)
-            if progress.stream not in ("", stream):
-                log.warning("journal_made_anew", lane=self.claim.lane, was=progress.stream, now=stream, offset=progress.stream_seq)
+        try:
+            info = await self._client.jetstream().stream_info(subjects.JOURNAL_STREAM)
+            stream = stream_name(info)
+            anew = progress.stream not in ("", stream) or await self._rolled_back(progress, info.state.last_seq)
+        except (NatsError, TimeoutError, OSError) as error:
+            raise Unavailable(f"no journal: {error!r}") from error
+        if anew:
+            log.warning("journal_began_anew", lane=self.claim.lane, was=progress.stream, now=stream, offset=progress.stream_seq)
+            async with self._database.transaction(()) as connection:
                 await offsets.forget_stream(connection, self.claim)
-                progress.stream_seq, progress.slot_epochs = 0, {}
+            progress.stream_seq, progress.slot_epochs = 0, {}
         progress.stream = stream
         self._progress = progress
         self._ids.clear()
         self._seen.clear()
         self.statistics.offset = progress.stream_seq
+
+    async def _rolled_back(self, progress: Progress, last_seq: int) -> bool:
+        """Whether the journal has lost pages that were folded, and gives their sequence to others: a power failure before its fsync.
+
+        Then the page at the offset is none of those we folded. To read all there is again costs time only.
+        """
+        if last_seq < progress.stream_seq:
+            return True
+        if progress.stream_seq == 0:
+            return False
+        try:
+            message = await self._client.jetstream().get_msg(subjects.JOURNAL_STREAM, progress.stream_seq)
+        except NotFoundError:  # it was folded long ago, and made room since
+            return False
+        if message.subject != subjects.journal(self.claim.lane):
+            return True
+        try:
+            page = PAGE_DECODER.decode(message.data or b"")
+        except msgspec.DecodeError:  # it is parked
+            return False
+        return page.number > progress.writers.get(page.writer, 0)
 
     async def fold_pages(self, pages: Sequence[StoredPage]) -> None:
         """Fold pages that follow each other in the stream. Raises LaneLost or Unavailable; then none of it is stored."""
@@ -200,7 +232,7 @@ class Lane:
         """Fold the events and write what came of them: one statement per table."""
         transactions, starts = keys_of(events)
         found = await sessions.load(connection, transactions, starts) if transactions else sessions.Found({}, {})
-        fresh = len(transactions) - len(found.by_transaction)
+        fresh = len(transactions) - len(found.by_transaction) + sum(isinstance(event.body, TransactionStarted) for event in events)
         if len(self._ids) < fresh:
             self._ids += await sessions.draw_ids(connection, fresh + IDS_DRAWN)
         batch = fold(events, found, self._ids.pop, self._seen)
@@ -240,6 +272,7 @@ class Lane:
         statistics.events += len(accepted.events)
         statistics.parked += len(accepted.parked) + len(batch.parked)
         statistics.stored_twice += accepted.stored_twice
+        statistics.stale += accepted.stale
         if accepted.events:
             statistics.folded_received_at = accepted.events[-1].received_at
             self.rate.note(len(accepted.events), monotonic())

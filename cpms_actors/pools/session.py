@@ -1,8 +1,9 @@
 """The session pool: folds the journal into Postgres, and answers what workers ask about tokens and transaction ids.
 
-    session ── lanes    one child per lane this process holds (pools/lane.py)
-            ── claims   which lanes those are (pools/claims.py)
-            ── answers  questions of workers (pools/answers.py)
+    session ── lanes      one child per lane this process holds (pools/lane.py)
+            ── claims     which lanes those are (pools/claims.py)
+            ── answers    questions of workers (pools/answers.py)
+            ── retention  old telemetry goes, folded pages make room (pools/retention.py)
 
 Any number of processes may run it: they share the lanes, and take over those of one that died.
 """
@@ -25,6 +26,7 @@ from cpms_actors.bus.journal import ensure_stream
 from cpms_actors.observe import logs
 from cpms_actors.pools.answers import Answers
 from cpms_actors.pools.claims import Claims
+from cpms_actors.pools.retention import Retention
 from cpms_actors.store.database import open_database
 from supervisors.child import ChildSpec
 from supervisors.policy import Intensity, Strategy
@@ -57,6 +59,7 @@ async def run(settings: Settings, *, started: Callable[[], None]) -> None:
                 ChildSpec("lanes", lanes.run),
                 ChildSpec("claims", claims.run),
                 ChildSpec("answers", answers.run),
+                ChildSpec("retention", Retention(client, database, settings).run),
             )
             await Supervisor("session", children, strategy=Strategy.rest_for_one).run(started)
     finally:

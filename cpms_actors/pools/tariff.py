@@ -6,8 +6,9 @@
 
 Nothing is handed over in memory: what is to be done is a query (store/cdrs.py), a doorbell only says "look now". So a lost doorbell
 costs a second, a crash nothing, and any number of processes may run. A session that was amended since its CDR gets a credit and a
-new CDR, priced with the tariff the first one was priced with: what a driver was promised does not change because a fact came
-late. A session with missing events waits GAP_GRACE_S for them and is then priced provisionally.
+new CDR, priced with the tariff the first one was priced with (or free, as that one was): what a driver was promised does not change
+because a fact came late. Where the fact changes nothing in the CDR, that one stands. A session with missing events waits GAP_GRACE_S
+for them and is then priced provisionally.
 
 A session that cannot be priced never stops another: each is priced in a savepoint of its own, and what went wrong is kept beside it
 (session_rating_errors), tried again ever more rarely, and counted in the status. Where no tariff is assigned the session is free, and
@@ -33,7 +34,7 @@ from cpms_actors.base.errors import OperatorError, Unavailable
 from cpms_actors.base.settings import Settings
 from cpms_actors.bus import client as bus
 from cpms_actors.bus import subjects
-from cpms_actors.domain.cdr import Cdr, credit_of, draw_up
+from cpms_actors.domain.cdr import Cdr, credit_of, draw_up, says_the_same
 from cpms_actors.observe import logs
 from cpms_actors.store import cdrs, tariffs, tenants
 from cpms_actors.store.cdrs import Claimed
@@ -258,15 +259,20 @@ async def _rate_one(connection: Connection, claimed: Claimed, now: int, new_id: 
 
 
 async def _draw_up(connection: Connection, claimed: Claimed, now: int, new_id: Callable[[], str]) -> list[Cdr]:
-    """Write the CDR of a session, and before it the credit of the one it replaces."""
+    """Write the CDR of a session, and before it the credit of the one it replaces; nothing when that one says the same."""
     session, written = claimed.session, []
     former = await cdrs.current(connection, session.tenant, session.id) if claimed.rated else None
-    tariff = former.detail.tariff if former else None
-    if tariff is None:
+    if former is None:
         tariff = await tariffs.in_force(connection, session.tenant, session.charger, session.metered.start_ms)
+    else:
+        tariff = former.detail.tariff
+    currency = former.currency if former else claimed.currency
+    cdr = draw_up(session, tariff, cdr_id=new_id(), currency=currency, now=now, provisional=claimed.gaps)
     if former is not None:
+        if says_the_same(cdr, former):
+            return written
         written.append(credit_of(former, cdr_id=new_id(), now=now))
-    written.append(draw_up(session, tariff, cdr_id=new_id(), currency=claimed.currency, now=now, provisional=claimed.gaps))
-    for cdr in written:
-        await cdrs.insert(connection, cdr)
+    written.append(cdr)
+    for each in written:
+        await cdrs.insert(connection, each)
     return written

@@ -92,7 +92,8 @@ CROSS JOIN LATERAL (
                  / greatest(1, extract(epoch FROM c.ended_at - c.started_at)::float8 / {READINGS_MAX})) AS bucket
     FROM meter_values m
     WHERE m.session_id = c.id AND m.taken_at BETWEEN c.started_at AND c.ended_at
-      AND m.measurand = $4 AND m.phase IS NULL AND (m.location IS NULL OR m.location = ANY ($5::text[])) AND m.value BETWEEN 0 AND $6
+      AND m.measurand = $4 AND (m.signed IS NULL OR m.unit IS NOT NULL) AND m.phase IS NULL
+      AND (m.location IS NULL OR m.location = ANY ($5::text[])) AND m.value BETWEEN 0 AND $6
     ORDER BY bucket, m.taken_at DESC, m.value DESC
 ) AS r
 ORDER BY c.id, r.taken_at

@@ -15,7 +15,7 @@ from cpms_actors.store.database import Connection
 
 
 class ChargerLive(Struct):
-    """What a batch tells of one charger. None: nothing."""
+    """What a batch tells of one charger. None: nothing. `opened`: the connection began in this batch."""
 
     tenant: str
     charger: str
@@ -25,6 +25,7 @@ class ChargerLive(Struct):
     ocpp: str | None = None
     boot: Booted | None = None
     booted_at: int | None = None
+    opened: bool = False
 
 
 class ConnectorLive(Struct, frozen=True):
@@ -49,14 +50,15 @@ _CHARGERS: Final = (
     text("reported_model"),
     text("serial"),
     text("firmware"),
+    Column("opened", "boolean"),
 )
 # A boot states everything anew: what it leaves out is no longer known.
 _BOOTED: Final = ("boot_status", "vendor", "reported_model", "serial", "firmware")
 _SAVE_CHARGERS: Final = f"""
 UPDATE chargers AS c SET
     last_seen_at = greatest(c.last_seen_at, timestamptz 'epoch' + u.last_seen_at * interval '1 millisecond'),
-    connected = CASE WHEN u.connected IS NULL OR u.connection < c.connection THEN c.connected ELSE u.connected END,
-    connection = greatest(c.connection, nullif(u.connection, -1)),
+    connected = CASE WHEN u.opened OR u.connection >= coalesce(c.connection, 0) THEN u.connected ELSE c.connected END,
+    connection = CASE WHEN u.opened THEN u.connection ELSE c.connection END,
     ocpp = coalesce(u.ocpp, c.ocpp),
     booted_at = coalesce(timestamptz 'epoch' + u.booted_at * interval '1 millisecond', c.booted_at),
     {", ".join(f"{name} = CASE WHEN u.booted_at IS NULL THEN c.{name} ELSE u.{name} END" for name in _BOOTED)}
@@ -111,6 +113,7 @@ def _charger_row(live: ChargerLive) -> tuple[Any, ...]:
         boot.model if boot else None,
         boot.serial if boot else None,
         boot.firmware if boot else None,
+        live.opened,
     )
 
 

@@ -63,9 +63,18 @@ _EPOCH_ORDINAL: Final = date(1970, 1, 1).toordinal()
 
 
 async def drop_before(connection: Connection, day: int) -> int:
-    """Drop the telemetry (readings and reports) of every day before this one; how many partitions went.
+    """Drop the readings of every day before this one; how many partitions went.
 
-    Raises asyncpg.InvalidParameterValueError for a day that is not past.
+    Takes a short lock of the whole table. Raises asyncpg.InvalidParameterValueError for a day that is not past.
     """
     dropped: int = await connection.fetchval("SELECT drop_telemetry_before($1)", date.fromordinal(_EPOCH_ORDINAL + day))
     return dropped
+
+
+async def delete_before(connection: Connection, day: int, most: int) -> int:
+    """Delete what is older than this day and in no partition: stray readings, reports, and parked messages that were resolved.
+
+    At most `most` of each; how many rows went, 0 when none is left. Raises asyncpg.InvalidParameterValueError for a day that is not past.
+    """
+    deleted: int = await connection.fetchval("SELECT delete_telemetry_before($1, $2)", date.fromordinal(_EPOCH_ORDINAL + day), most)
+    return deleted

@@ -70,6 +70,7 @@ async def hold(connection: Connection, owner: str, ttl_s: float) -> tuple[list[C
         owner,
         ttl_s,
     )
+    await connection.execute("DELETE FROM pool_members WHERE seen_until < now() - interval '1 day'")
     alive = await connection.fetchval("SELECT count(*) FROM pool_members WHERE seen_until > now()")
     share = -(-LANES // alive)
     held = await connection.fetch(_HOLD, owner, ttl_s)
@@ -92,7 +93,7 @@ async def release(connection: Connection, owner: str, claims: Sequence[Claim]) -
 async def leave(connection: Connection, owner: str) -> None:
     """The owner stops: its lanes and its share are free."""
     await connection.execute("UPDATE lanes SET owner = NULL, claimed_until = '-infinity' WHERE owner = $1", owner)
-    await connection.execute("DELETE FROM pool_members WHERE owner = $1 OR seen_until < now() - interval '1 day'", owner)
+    await connection.execute("DELETE FROM pool_members WHERE owner = $1", owner)
 
 
 async def load_progress(connection: Connection, lane: int) -> Progress:
@@ -111,13 +112,19 @@ async def load_progress(connection: Connection, lane: int) -> Progress:
     )
 
 
+async def folded(connection: Connection, stream: str) -> dict[int, int]:
+    """The last page that is folded of each lane, as far as the lanes are folded from this stream at all."""
+    rows = await connection.fetch("SELECT lane, stream_seq FROM lanes WHERE stream = $1 AND stream_seq > 0", stream)
+    return {row["lane"]: row["stream_seq"] for row in rows}
+
+
 def slots_of(lane: int) -> list[int]:
     """The slots whose events the lane carries."""
     return [slot for slot in range(SLOTS) if lane_of(slot) == lane]
 
 
 async def forget_stream(connection: Connection, claim: Claim) -> None:
-    """The journal was made anew: its sequence, and the epochs of slots that were kept beside it, start over.
+    """The journal began anew: its sequence, and the epochs of slots that were kept beside it, start over.
 
     Writers' page numbers stay: their names are never used again, and a page that was carried over is still folded once.
     """

@@ -4,7 +4,7 @@ A session is found by any transaction id it is known by (`session_transactions`)
 the sequence before the rows are written, so that readings can name a session that is new in the same batch.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final, TypeAlias
 
 import asyncpg
@@ -95,7 +95,7 @@ JOIN sessions AS s USING (tenant_id, charger, start_key)
 _SAVE_TRANSACTIONS: Final = insert(
     "session_transactions",
     (text("tenant_id"), text("charger"), text("transaction"), whole("session_id")),
-    "ON CONFLICT (tenant_id, charger, transaction) DO NOTHING",
+    "ON CONFLICT (tenant_id, charger, transaction) DO UPDATE SET session_id = EXCLUDED.session_id",
 )
 _NO_KEYS: Final = ((), (), ())
 _encode_marks: Final = msgspec.json.Encoder().encode
@@ -131,9 +131,9 @@ async def save(connection: Connection, entries: Sequence[Stored]) -> None:
         await connection.execute(_SAVE, *transpose([_row(entry) for entry in entries]))
 
 
-async def save_transactions(connection: Connection, known: Iterable[tuple[Key, int]]) -> None:
-    """Record by which transaction ids sessions are known. An id that is taken keeps its session."""
-    rows = [(*key, session_id) for key, session_id in known]
+async def save_transactions(connection: Connection, known: Mapping[Key, int]) -> None:
+    """Record by which transaction ids sessions are known. An id that begins anew leaves the session it had."""
+    rows = [(*key, session_id) for key, session_id in known.items()]
     if rows:
         await connection.execute(_SAVE_TRANSACTIONS, *transpose(rows))
 

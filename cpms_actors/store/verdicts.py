@@ -20,10 +20,16 @@ UNKNOWN: Final = Verdict("Invalid")
 
 
 async def find_verdicts(connection: Connection, asked: Sequence[tuple[str, str]], now: int) -> list[Verdict]:
-    """The verdict on each (tenant, token id), in order; "Invalid" for a token nobody knows, "Expired" from its `expires_at` on."""
+    """The verdict on each (tenant, token id), in order; "Invalid" for a token nobody knows, "Expired" from its `expires_at` on.
+
+    Never "ConcurrentTx": tokens have no limit of concurrent transactions, and one that is charging somewhere may charge elsewhere too
+    (OCPP 1.6 section 7.2 and 2.x AuthorizationStatusEnumType leave that to the operator).
+    """
     verdicts = [UNKNOWN] * len(asked)
-    if asked:
-        rows = await connection.fetch(_FIND, range(len(asked)), *transpose(asked))
+    # No stored token holds a NUL, and Postgres would refuse the whole question: one such driver must not stop the others.
+    known = [(number, *names) for number, names in enumerate(asked) if "\0" not in names[1]]
+    if known:
+        rows = await connection.fetch(_FIND, *transpose(known))
         for row in rows:
             verdicts[row["number"]] = _verdict(row, now)
     return verdicts

@@ -11,8 +11,8 @@ Traps of the library that these two files step around:
 - It logs four lines per connection, and what peers do wrong as errors: its logger is replaced.
 - After a violation that its parser finds, it sends a close frame and goes on parsing, even the frame that was too big.
 - A closing transport waits for its write buffer, for ever if the peer does not read: the wheel drops it.
-- Its read buffer doubles whenever a read fills it and never shrinks. Offering it in pieces would cost a call of Python per read; what
-  it can grow to is bounded by the kernel's receive buffer (listening.py) and by the largest frame.
+- Its read buffer doubles whenever a read fills it, up to what the kernel holds, and never shrinks: it is offered in small pieces, so
+  that only a large frame makes it grow, to twice its size. `frame_bytes` is therefore also a bound on memory per connection.
 """
 
 import asyncio
@@ -32,6 +32,7 @@ from cpms_actors.observe import logs
 from cpms_actors.observe.counters import Counters
 
 READ_BUFFER_BYTES: Final = 2048  # the library's least; a request head and every common frame fit
+READ_BYTES_MAX: Final = 2048  # of one read: a burst takes several
 
 log = logs.get("gateway.picows")
 
@@ -75,6 +76,10 @@ class _Socket(WSProtocol):  # type: ignore[misc]  # Any, see the import
         else:
             self._opening = None
             transport.abort()
+
+    def get_buffer(self, size_hint: int) -> memoryview:
+        view: memoryview = super().get_buffer(size_hint)
+        return view if len(view) <= READ_BYTES_MAX else view[:READ_BYTES_MAX]
 
     def connection_lost(self, exception: Exception | None) -> None:
         super().connection_lost(exception)

@@ -79,6 +79,7 @@ CREATE TABLE sessions (
 ) WITH (fillfactor = 70);  -- an active session is rewritten at every batch: no index holds what changes then, so it stays on its page
 
 CREATE UNIQUE INDEX sessions_of_start ON sessions (tenant_id, charger, start_key) WHERE start_key IS NOT NULL;
+CREATE INDEX sessions_of_tenant ON sessions (tenant_id, id);
 CREATE INDEX sessions_of_charger ON sessions (tenant_id, charger, started_at);
 CREATE INDEX sessions_to_rate ON sessions (id) WHERE version > rated_version;
 CREATE INDEX sessions_active_of_token ON sessions (tenant_id, token_id) WHERE status = 'Active';
@@ -133,7 +134,9 @@ CREATE TABLE parked_messages (
     resolution  text
 );
 
+CREATE INDEX parked_messages_of_tenant ON parked_messages (tenant_id, id);
 CREATE INDEX parked_messages_open ON parked_messages (tenant_id, id) WHERE resolved_at IS NULL;
+CREATE INDEX parked_messages_resolved ON parked_messages (resolved_at) WHERE resolved_at IS NOT NULL;
 
 -- Any other action a charger may send, as it came.
 CREATE TABLE reports (
@@ -176,7 +179,8 @@ GRANT SELECT, INSERT, UPDATE ON sessions, session_transactions, parked_messages 
 GRANT SELECT, INSERT ON meter_values, reports TO cpms_app;
 
 -- Partitions ---------------------------------------------------------------------------------------------------------------------
--- Only the owner may create and drop tables: these two functions are what the pools may do, and no more.
+-- Only the owner may create and drop tables, or delete what belongs to any tenant: these functions are what the pools may do, and no
+-- more.
 
 CREATE FUNCTION create_meter_values_day(day date) RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
@@ -198,9 +202,10 @@ EXCEPTION WHEN check_violation THEN
     RETURN false;  -- the default partition has readings of that day already; they are found there
 END $$;
 
--- Drops every day before the given one, and the readings and reports that are older; returns how many partitions went.
+-- Drops every day before the given one; returns how many partitions went.
+-- While it waits for its lock everybody else waits behind it: not for long.
 CREATE FUNCTION drop_telemetry_before(day date) RETURNS integer
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp SET lock_timeout = '1s' AS $$
 DECLARE
     partition text;
     dropped integer := 0;
@@ -216,10 +221,34 @@ BEGIN
         EXECUTE format('DROP TABLE %I', partition);
         dropped := dropped + 1;
     END LOOP;
-    DELETE FROM meter_values_default WHERE received_at < day::timestamp AT TIME ZONE 'UTC';
-    DELETE FROM reports WHERE received_at < day::timestamp AT TIME ZONE 'UTC';
     RETURN dropped;
 END $$;
 
-REVOKE ALL ON FUNCTION create_meter_values_day(date), drop_telemetry_before(date) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION create_meter_values_day(date), drop_telemetry_before(date) TO cpms_app;
+-- Deletes readings without a partition of their own, reports, and parked messages that somebody has resolved, as far as they are older
+-- than the given day: at most so many of each, so that no statement lasts long. Returns how many rows went.
+CREATE FUNCTION delete_telemetry_before(day date, most integer) RETURNS integer
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+DECLARE
+    until timestamptz := day::timestamp AT TIME ZONE 'UTC';
+    deleted integer;
+    total integer := 0;
+BEGIN
+    IF day > current_date - 1 THEN
+        RAISE EXCEPTION 'telemetry of the last day cannot be dropped' USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    DELETE FROM meter_values_default WHERE ctid = ANY (ARRAY(
+        SELECT ctid FROM meter_values_default WHERE received_at < until LIMIT most FOR UPDATE SKIP LOCKED));
+    GET DIAGNOSTICS deleted = ROW_COUNT;
+    total := total + deleted;
+    DELETE FROM reports WHERE ctid = ANY (ARRAY(
+        SELECT ctid FROM reports WHERE received_at < until LIMIT most FOR UPDATE SKIP LOCKED));
+    GET DIAGNOSTICS deleted = ROW_COUNT;
+    total := total + deleted;
+    DELETE FROM parked_messages WHERE ctid = ANY (ARRAY(
+        SELECT ctid FROM parked_messages WHERE resolved_at < until LIMIT most FOR UPDATE SKIP LOCKED));
+    GET DIAGNOSTICS deleted = ROW_COUNT;
+    RETURN total + deleted;
+END $$;
+
+REVOKE ALL ON FUNCTION create_meter_values_day(date), drop_telemetry_before(date), delete_telemetry_before(date, integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION create_meter_values_day(date), drop_telemetry_before(date), delete_telemetry_before(date, integer) TO cpms_app;
