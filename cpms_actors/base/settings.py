@@ -29,8 +29,8 @@ class Nats(Struct, frozen=True, forbid_unknown_fields=True):
 class Postgres(Struct, frozen=True, forbid_unknown_fields=True):
     """How to reach Postgres: `dsn` as the role that row level security binds, `owner_dsn` as the one that migrates.
 
-    Readings, reports and resolved parked messages are deleted `telemetry_days` (at least 2) after they came. Sessions and CDRs stay; one
-    that is amended later than that is priced anew without its readings.
+    Readings, reports and resolved parked messages are deleted `telemetry_days` (at least 2) after they came. Sessions and CDRs stay;
+    one that is amended later than that is priced anew without its readings.
     """
 
     dsn: str = "postgresql://cpms_app@127.0.0.1:5432/cpms"

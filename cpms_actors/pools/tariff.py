@@ -260,7 +260,8 @@ async def _rate_one(connection: Connection, claimed: Claimed, now: int, new_id: 
 
 async def _draw_up(connection: Connection, claimed: Claimed, now: int, new_id: Callable[[], str]) -> list[Cdr]:
     """Write the CDR of a session, and before it the credit of the one it replaces; nothing when that one says the same."""
-    session, written = claimed.session, []
+    session = claimed.session
+    written: list[Cdr] = []
     former = await cdrs.current(connection, session.tenant, session.id) if claimed.rated else None
     if former is None:
         tariff = await tariffs.in_force(connection, session.tenant, session.charger, session.metered.start_ms)

@@ -74,7 +74,7 @@ async def drop_before(connection: Connection, day: int) -> int:
 async def delete_before(connection: Connection, day: int, most: int) -> int:
     """Delete what is older than this day and in no partition: stray readings, reports, and parked messages that were resolved.
 
-    At most `most` of each; how many rows went, 0 when none is left. Raises asyncpg.InvalidParameterValueError for a day that is not past.
+    At most `most` of each; how many rows went, 0 when none is left. Raises as `drop_before` does.
     """
     deleted: int = await connection.fetchval("SELECT delete_telemetry_before($1, $2)", date.fromordinal(_EPOCH_ORDINAL + day), most)
     return deleted

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cpms_actors.base.money import exponent_of, from_minor, to_minor
+from cpms_actors.domain.tariff import CURRENCIES
 
 AMOUNTS = [
     # amount, currency, minor units
@@ -26,6 +27,15 @@ AMOUNTS = [
 @pytest.mark.parametrize(("amount", "currency", "minor"), AMOUNTS)
 def test_an_amount_is_rounded_half_up_to_the_minor_unit(amount: str, currency: str, minor: int) -> None:
     assert to_minor(Decimal(amount), currency) == minor
+
+
+def test_every_currency_of_a_tariff_has_the_minor_unit_of_iso_4217() -> None:
+    none = set("BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX VND VUV XAF XOF XPF".split())
+    thousandth = set("BHD IQD JOD KWD LYD OMR TND".split())
+    assert {currency for currency in CURRENCIES if exponent_of(currency) == 0} == none
+    assert {currency for currency in CURRENCIES if exponent_of(currency) == 3} == thousandth
+    assert {exponent_of(currency) for currency in CURRENCIES - none - thousandth} == {2}
+    assert exponent_of("UYI") == 0
 
 
 @given(st.integers(-(10**15), 10**15), st.sampled_from(["EUR", "JPY", "KWD", "XXX"]))

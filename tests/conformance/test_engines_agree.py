@@ -53,11 +53,12 @@ def told(server: Server, frames: list[bytes]) -> tuple[list[bytes], int]:
 @settings(max_examples=150, deadline=None)
 @given(conversation=CONVERSATIONS)
 def test_both_engines_say_the_same(both: tuple[Server, Server], conversation: tuple[list[bytes], list[bytes]]) -> None:
-    """Two liberties. A text in the same read as a violation may go unanswered by one engine. And a text that is bad UTF-8 from its
-    first fragment on may earn 1007 at once, or 1002 for a later violation before it is complete."""
+    """Two liberties. A text in the same read as a violation may go unanswered by one engine. And of two violations in one read
+    (bad UTF-8 or a binary fragment, then a broken frame) one engine may name the first, the other the parser's 1002."""
     good, bad = conversation
     (texts, code), (expected_texts, expected_code) = (told(server, good + bad) for server in both)
-    assert code == expected_code or {code, expected_code} == {1002, 1007}
+    codes = {code, expected_code}
+    assert len(codes) == 1 or (1002 in codes and codes <= {1002, 1003, 1007, 1009})
     shorter = min(len(texts), len(expected_texts))
     assert texts[:shorter] == expected_texts[:shorter]
     if code == 1000:

@@ -67,18 +67,51 @@ def test_a_page_below_the_offset_or_stored_twice_is_folded_once() -> None:
 
 
 def test_writers_are_told_apart() -> None:
-    accepted = accept([page(1, SEEN, writer="a", number=7), page(2, SEEN, writer="b", number=7)], Progress("s", 0, {}, {}))
-    assert (len(accepted.events), accepted.writers) == (2, {"a": 7, "b": 7})
+    accepted = accept(
+        [page(1, SEEN, writer="a", number=7), page(2, SEEN, writer="b", number=7)], Progress("s", 0, {"a": 6, "b": 6}, {})
+    )
+    assert (len(accepted.events), accepted.writers, accepted.parked) == (2, {"a": 7, "b": 7}, [])
 
 
-def test_what_an_outdated_owner_of_a_slot_wrote_is_parked_with_its_content() -> None:
-    pages = [page(1, event(Seen(), epoch=4)), page(2, event(Seen(), epoch=6), event(start(), epoch=5), event(Seen(), epoch=1, slot=11))]
+def test_pages_that_the_journal_has_lost_are_told_of_and_what_is_there_is_folded() -> None:
+    pages = [page(1, SEEN, writer="a", number=3), page(2, SEEN, writer="b", number=9), page(3, SEEN, writer="b", number=10)]
+    accepted = accept(pages, Progress("s", 0, {"b": 5}, {}))
+    assert (len(accepted.events), accepted.writers) == (3, {"a": 3, "b": 10})
+    assert [(m.tenant, m.reason, m.received_at) for m in accepted.parked] == [("default", "journal-gap", T0)] * 2
+    assert [m.detail.split(" are")[0] for m in accepted.parked] == ["pages 1 to 2 of writer a", "pages 6 to 8 of writer b"]
+    assert msgspec.json.decode(accepted.parked[1].payload) == {"writer": "b", "first": 6, "last": 8}
+
+
+def test_what_an_outdated_owner_of_a_slot_wrote_counts_but_for_the_end_of_its_connection() -> None:
+    """Its charger was answered: that the slot was another's already is none of the driver's business."""
+    pages = [
+        page(1, event(Seen(), epoch=4)),
+        page(
+            2, event(Connected("1.6"), epoch=6), event(start(), epoch=5), event(Disconnected(1006), epoch=5), event(SEEN.body, slot=11)
+        ),
+    ]
     accepted = accept(pages, Progress("s", 0, {}, {3: 4}))
-    assert [e.epoch for e in accepted.events] == [4, 6, 1]
-    assert accepted.slot_epochs == {3: 6, 11: 1}
-    (message,) = accepted.parked
-    assert (message.reason, message.action) == ("stale-epoch", "TransactionStarted")
-    assert msgspec.json.decode(message.payload, type=Event) == event(start(), epoch=5)
+    assert [(e.epoch, type(e.body)) for e in accepted.events] == [(4, Seen), (6, Connected), (5, TransactionStarted), (1, Seen)]
+    assert (accepted.slot_epochs, accepted.stale, accepted.parked) == ({3: 6, 11: 1}, 2, [])
+
+
+def test_a_connection_counts_though_its_number_is_lower_than_that_of_the_worker_before() -> None:
+    """Only some connections are checkpointed: who takes over counts on from the last one that was."""
+    batch = batch_of(event(Connected("1.6"), connection=9), event(Connected("1.6"), connection=2, epoch=2))
+    (live,) = batch.chargers.values()
+    assert (live.connected, live.connection, live.opened) == (True, 2, True)
+
+
+def test_an_id_that_begins_anew_is_a_session_of_its_own() -> None:
+    bodies = [TransactionStarted("tx", 1, 1, T0, IdToken("A"), 100, 0), TransactionEnded("tx", T0 + 1, 300, seq=1)]
+    again = [TransactionStarted("tx", 1, 1, T0 + 9, IdToken("B"), 300, 0), TransactionEnded("tx", T0 + 10, 1_000, seq=1)]
+    batch = batch_of(*(event(body) for body in (*bodies, *again, *again)))
+    assert [(s.session.token, s.session.energy_wh, s.session.version) for s in batch.sessions.values()] == [
+        (IdToken("A"), 200, 1),
+        (IdToken("B"), 700, 1),
+    ]
+    assert list(batch.transactions.items()) == [(("default", "CP1", "tx"), 2)]
+    assert batch.parked == []
 
 
 def test_a_page_nobody_can_read_is_parked_and_the_next_is_folded() -> None:
@@ -116,7 +149,7 @@ def test_a_whole_session_in_one_batch_is_one_row_and_its_readings_name_it() -> N
     )
     (stored,) = batch.sessions.values()
     assert (stored.session.status, stored.session.energy_wh, stored.session.transaction) == ("Ended", 1_000, "1000")
-    assert [key[2] for key, _ in batch.transactions] == ["1000", "2000"]
+    assert [key[2] for key in batch.transactions] == ["1000", "2000"]
     assert [row[2:5] for row in batch.readings] == [(2, 1, stored.id), (0, 0, None), (0, 0, None)]
     assert batch.amended
 

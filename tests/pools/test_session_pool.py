@@ -77,7 +77,7 @@ async def journal(bus: Client, *chargers: str) -> None:
         slot = slot_of("default", charger)
         bodies: list[Any] = [TransactionStarted("1", 1, 1, T0, IdToken("A"), 100), TransactionEnded("1", T0 + 1, 600)]
         events = tuple(Event(slot, 1, n, "default", charger, 1, "m", T0, body) for n, body in enumerate(bodies))
-        page = msgspec.msgpack.encode(Page("w", next(_numbers), events))
+        page = msgspec.msgpack.encode(Page(f"w{next(_numbers)}", 1, events))
         await bus.jetstream().publish(subjects.journal(lane_of(slot)), page)
 
 
@@ -117,6 +117,7 @@ async def test_workers_get_verdicts_and_transaction_ids(pool_settings: Settings,
         assert found.pop("GOOD") == Verdict("Accepted", None, "G")
         assert list(found.values()) == [Verdict("Invalid")] * 299
         assert await authorize(bus, "good", tenant="other") == Verdict("Invalid")
+        assert await authorize(bus, "nul\0") == Verdict("Invalid")  # which Postgres would refuse to hear of
         lease = questions.ENCODE(LeaseQuestion("default", 2))
         blocks = [
             questions.decode_id_block((await bus.request(subjects.session(0, questions.LEASE), lease, timeout=8)).data) for _ in "ab"

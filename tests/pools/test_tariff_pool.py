@@ -159,7 +159,7 @@ async def test_every_amendment_replaces_the_current_cdr_only(own_postgres: Postg
             assert [c.energy_wh for c in current] == [energy_wh]
             assert sum(c.energy_wh for c in written) == energy_wh
             assert sum(c.total_incl_minor for c in written) == current[0].total_incl_minor
-        assert len(written) == 7
+        assert len(written) == 5
 
 
 async def test_an_amended_session_keeps_its_tariff(own_postgres: Postgres) -> None:
@@ -174,14 +174,32 @@ async def test_an_amended_session_keeps_its_tariff(own_postgres: Postgres) -> No
         assert {(c.tariff_version, abs(c.total_incl_minor)) for c in await records(database, session_id)} == {(1, 1309)}
 
 
-async def test_a_free_session_is_priced_when_it_is_amended_after_a_tariff_came(own_postgres: Postgres) -> None:
+async def test_a_session_that_was_free_stays_free_when_it_is_amended_after_a_tariff_came(own_postgres: Postgres) -> None:
     async with open_database(own_postgres) as database:
         session_id = await add_session(database)
         await rate_batch(database)
         await assign(database, DAY_TARIFF)
-        await amend(database, session_id)
+        await amend(database, session_id, energy_wh=12_000)
         await rate_batch(database)
-        assert sorted(c.total_incl_minor for c in await records(database, session_id)) == [0, 0, 1309]
+        assert sorted((c.total_incl_minor, c.energy_wh) for c in await records(database, session_id)) == [
+            (0, -10_000),
+            (0, 10_000),
+            (0, 12_000),
+        ]
+
+
+async def test_an_amendment_that_changes_nothing_leaves_the_cdr_as_it_is(own_postgres: Postgres) -> None:
+    """A charger that repeats a reading for ever must not make a credit of every repetition."""
+    async with open_database(own_postgres) as database:
+        await assign(database, DAY_TARIFF)
+        session_id = await add_session(database)
+        await rate_batch(database)
+        for _ in range(3):
+            await amend(database, session_id)
+            assert await rate_batch(database) == (Counts(), False)
+        assert [(c.session_version, c.total_incl_minor) for c in await records(database, session_id)] == [(1, 1309)]
+        await amend(database, session_id, energy_wh=12_000)
+        assert await rate_batch(database) == (Counts(cdrs=2, credits=1), False)
 
 
 async def test_a_session_with_missing_events_waits_and_is_then_priced_provisionally(own_postgres: Postgres) -> None:

@@ -86,11 +86,11 @@ async def test_writing_a_session_again_keeps_what_the_tariff_pool_noted(connecti
 async def test_a_session_is_found_by_every_id_and_by_its_start_as_one_object(connection: Connection) -> None:
     original = session(TransactionStarted("1000", 1, 1, T0, IdToken("A"), 10))
     await sessions.save(connection, [Stored(900_002, original)])
-    known = [((TENANT, "CP1", name), 900_002) for name in ("1000", "2000")]
+    known = {(TENANT, "CP1", name): 900_002 for name in ("1000", "2000")}
     await sessions.save_transactions(connection, known)
     start = (TENANT, "CP1", original.start_key or "")
-    found = await sessions.load(connection, [key for key, _ in known] + [(TENANT, "CP2", "1000")], [start, (TENANT, "CP1", "other")])
-    assert set(found.by_transaction) == {key for key, _ in known}
+    found = await sessions.load(connection, [*known, (TENANT, "CP2", "1000")], [start, (TENANT, "CP1", "other")])
+    assert set(found.by_transaction) == set(known)
     assert set(found.by_start) == {start}
     assert len({id(stored) for stored in (*found.by_transaction.values(), *found.by_start.values())}) == 1
     assert (await sessions.load(connection, [], [])).by_transaction == {}
@@ -156,14 +156,37 @@ async def test_telemetry_is_dropped_by_day_but_never_that_of_today(database: Dat
     day = await _now(database) // meter_values.DAY_MS
     async with database.transaction([TENANT]) as connection:
         assert await meter_values.create_day(connection, day - 5)
-        await reports.save(connection, [(TENANT, "CP8", "LogStatusNotification", "{}", "m", 5)])
-    async with database.transaction([TENANT]) as connection:
+        await reports.save(connection, [(TENANT, "CP8", "LogStatusNotification", "{}", "m", 5)] * 3)
+        head = (TENANT, "CP8", 1, 1, None, 5)
+        await meter_values.save(connection, list(meter_values.rows_of(head, [Sample(T0, 1.0)])))
+    async with database.transaction(()) as connection:  # whose rows they are does not matter
         assert await meter_values.drop_before(connection, day - 4) == 1
         assert await meter_values.drop_before(connection, day - 4) == 0
+        deleted = [await meter_values.delete_before(connection, day - 4, 2) for _ in range(3)]
+        assert deleted[1:] == [1, 0]
+        assert deleted[0] >= 3
+    async with database.transaction([TENANT]) as connection:
         assert await reports.latest(connection, TENANT, "CP8", limit=5) == []
-    with pytest.raises(asyncpg.InvalidParameterValueError):
-        async with database.transaction([TENANT]) as connection:
-            await meter_values.drop_before(connection, day)
+    for drop in (meter_values.drop_before, lambda connection, day: meter_values.delete_before(connection, day, 1)):
+        with pytest.raises(asyncpg.InvalidParameterValueError):
+            async with database.transaction([TENANT]) as connection:
+                await drop(connection, day)
+
+
+async def test_a_parked_message_goes_with_age_only_when_somebody_resolved_it(database: Database) -> None:
+    day = await _now(database) // meter_values.DAY_MS
+    message = ParkedMessage(
+        tenant=TENANT, charger="CP9", reason="r", detail="d", action=None, payload=b"", message_id="m", received_at=5
+    )
+    async with database.transaction([TENANT]) as connection:
+        await parked.save(connection, [message, message])
+        first, second = [m for m in await parked.open_page(connection, TENANT, limit=50) if m.charger == "CP9"]
+        await parked.resolve(connection, TENANT, first.id, "billed by hand")
+        assert await meter_values.delete_before(connection, day - 4, 100) == 0
+        await connection.execute("UPDATE parked_messages SET resolved_at = $2 WHERE id = $1", first.id, to_datetime(T0))
+        assert await meter_values.delete_before(connection, day - 4, 100) == 1
+        left = await connection.fetch("SELECT id FROM parked_messages WHERE charger = 'CP9'")
+        assert [row["id"] for row in left] == [second.id]
 
 
 async def test_a_parked_message_is_open_until_somebody_resolves_it(connection: Connection) -> None:
@@ -188,7 +211,7 @@ async def test_the_late_end_of_an_old_connection_does_not_touch_the_new_one(conn
     await connection.execute("INSERT INTO chargers (tenant_id, identity) VALUES ($1, 'CP1')", TENANT)
 
     async def live(at: int, connection_epoch: int, connected: bool | None, boot: Booted | None = None) -> tuple[Any, ...]:
-        entry = ChargerLive(TENANT, "CP1", at, connection_epoch, connected, "1.6", boot, at if boot else None)
+        entry = ChargerLive(TENANT, "CP1", at, connection_epoch, connected, "1.6", boot, at if boot else None, connected is True)
         await chargers_live.save_chargers(connection, [entry, replace(entry, charger="unknown")])
         row = await connection.fetchrow(
             "SELECT connected, connection, last_seen_at, vendor, serial FROM chargers WHERE identity = 'CP1'"
@@ -201,6 +224,7 @@ async def test_the_late_end_of_an_old_connection_does_not_touch_the_new_one(conn
     assert await live(T0 + 5, 5, False) == (True, 6, to_datetime(T0 + 9), "V", "S1")
     assert await live(T0 + 10, -1, None, Booted("W", "M", "Accepted")) == (True, 6, to_datetime(T0 + 10), "W", None)
     assert await live(T0 + 11, 6, False) == (False, 6, to_datetime(T0 + 11), "W", None)
+    assert await live(T0 + 12, 2, True) == (True, 2, to_datetime(T0 + 12), "W", None)  # a worker that took over counts anew
 
 
 async def test_an_older_status_does_not_overwrite_a_newer_one(connection: Connection) -> None:
