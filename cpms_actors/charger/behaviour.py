@@ -10,16 +10,14 @@ then the table `ON` by kind of message.
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 from msgspec import ValidationError
 from msgspec.structs import replace
 
-from cpms_actors.charger.live import Answer, Ask, Asked, Closed, Inbound, Live, Note, Opened, OpenTransaction, spread
+from cpms_actors.charger.live import Answer, Ask, Asked, Inbound, Live, Note, OpenTransaction, spread
 from cpms_actors.domain.access import Tenant
 from cpms_actors.domain.events import (
-    Connected,
-    Disconnected,
     Parked,
     Reported,
     Seen,
@@ -34,8 +32,6 @@ from cpms_actors.ocpp.frames import Call, Send
 from cpms_actors.ocpp.quirks import decode_lenient
 from supervisors.actor import Decision
 
-Message: TypeAlias = Inbound | Opened | Closed
-
 SEEN_EVERY_MS: Final = 60_000
 PENDING_INTERVAL_S: Final = 60
 GATED: Final = ("Pending", "Rejected")
@@ -47,13 +43,12 @@ class PlantedBug(Exception):
 
 
 class Behaviour:
-    """The decisions for the chargers of one tenant. Shared by all of them."""
+    """The decisions for the chargers of one tenant. Shared by all of them, so that a new policy holds for all at once."""
 
     def __init__(self, dialects: Mapping[str, Dialect], tenant: Tenant, *, planted_bug: bool = False) -> None:
+        self.tenant = tenant
         self._dialects = dialects
-        self._tenant = tenant
         self._planted_bug = planted_bug
-        self._lenient = tenant.strictness == "lenient"
         self._on: dict[Kind, Callable[..., Decision[Live]]] = {
             Kind.BOOT: self._boot,
             Kind.HEARTBEAT: self._heartbeat,
@@ -66,38 +61,34 @@ class Behaviour:
             Kind.REPORT: self._report,
         }
 
-    def decide(self, state: Live, message: Message) -> Decision[Live]:
-        """The decision on one message."""
-        if not isinstance(message, Inbound):
-            return self._line_changed(state, message)
-        call = message.call
-        dialect = self._dialects[state.ocpp]
+    def decide(self, state: Live, inbound: Inbound) -> Decision[Live]:
+        """The decision on one CALL or SEND."""
+        call = inbound.call
+        dialect = self._dialects[inbound.line.version]
         rule = dialect.rules.get(call.action)
         if rule is None:
-            return self._unknown(state, message, dialect)
+            return self._unknown(state, inbound, dialect)
+        if rule.action.send is not isinstance(call, Send):
+            return self._refuse(
+                state, inbound, "NotSupported", f"{call.action} does not travel as this message type", "wrong_message_type"
+            )
         if state.boot != "Accepted" and state.boot in GATED and rule.kind is not Kind.BOOT:
             text = f"BootNotification was answered {state.boot}: boot first"
-            return self._refuse(state, message, "SecurityError", text, "not_accepted")
+            return self._refuse(state, inbound, "SecurityError", text, "not_accepted")
         doubts = Doubts()
         try:
             request = rule.action.decode_request(call.payload)
         except DECODE_FAULTS as error:
             repaired = self._repair(rule, call, error, doubts)
             if repaired is None:
-                return self._refuse(state, message, fault_of(error, dialect.version), str(error), "invalid_payload")
+                return self._refuse(state, inbound, fault_of(error, dialect.version), str(error), "invalid_payload")
             request = repaired
-        decision = self._on[rule.kind](state, message, dialect, rule, request, doubts)
-        return _with_doubts(decision, message, doubts) if doubts.reasons else decision
-
-    def _line_changed(self, state: Live, message: Opened | Closed) -> Decision[Live]:
-        if isinstance(message, Opened):
-            new = replace(state, ocpp=message.ocpp, connection=state.connection + 1, seen_at=message.now)
-            return Decision(new, (Note(Connected(message.ocpp, message.remote), message.now),))
-        return Decision(state, (Note(Disconnected(message.code, message.reason), message.now),))
+        decision = self._on[rule.kind](state, inbound, dialect, rule, request, doubts)
+        return _with_doubts(decision, inbound, doubts) if doubts.reasons else decision
 
     def _repair(self, rule: Rule, call: Call | Send, error: Exception, doubts: Doubts) -> Any:
         """The request as a lenient tenant reads it; None when nothing sensible can be made of it."""
-        if not self._lenient or not isinstance(error, ValidationError):
+        if self.tenant.strictness != "lenient" or not isinstance(error, ValidationError):
             return None
         try:
             request, repairs = decode_lenient(rule.action, call.payload)
@@ -127,11 +118,14 @@ class Behaviour:
 
     def _boot(self, state: Live, inbound: Inbound, dialect: Dialect, rule: Rule, request: Any, doubts: Doubts) -> Decision[Live]:
         status = inbound.boot_policy
-        heartbeat = self._tenant.heartbeat_s
+        heartbeat = self.tenant.heartbeat_s
         # A rejected charger is silent for the interval (1.6 4.2): as long as a heartbeat; a pending one is asked back sooner.
         interval = spread(inbound.call.id, min(PENDING_INTERVAL_S, heartbeat) if status == "Pending" else heartbeat)
         answer = frames.result(inbound.call.id, dialect.boot_answer(status, interval, inbound.now))
-        return Decision(replace(state, boot=status, seen_at=inbound.now), (Answer(inbound, answer, dialect.boot(request, status)),))
+        # The gate outlives the worker: its opening and closing are checkpointed.
+        gate = status != state.boot and (status in GATED or state.boot in GATED)
+        new = replace(state, boot=status, seen_at=inbound.now)
+        return Decision(new, (Answer(inbound, answer, dialect.boot(request, status), durable=gate, checkpoint=gate),))
 
     def _heartbeat(self, state: Live, inbound: Inbound, dialect: Dialect, rule: Rule, request: Any, doubts: Doubts) -> Decision[Live]:
         now = inbound.now
@@ -174,7 +168,7 @@ class Behaviour:
         )
         opened = OpenTransaction(fact.transaction, start.evse, start.at, start.token.id)
         text = frames.result(inbound.call.id, dialect.start_answer(number, verdict))
-        new = state.started(opened, start.key, number)
+        new = state.with_start(opened, start.key, number)
         return Decision(new, (Answer(inbound, text, fact, durable=True, checkpoint=True),))
 
     def _stop(self, state: Live, inbound: Inbound, dialect: Dialect, rule: Rule, request: Any, doubts: Doubts) -> Decision[Live]:
@@ -201,14 +195,15 @@ class Behaviour:
     ) -> Decision[Live]:
         verdict = asked.verdict if asked is not None else None
         new = state
-        if type(fact) is TransactionEnded:
-            new = state.ended(fact.transaction)
-        elif type(fact) is TransactionStarted:
+        if isinstance(fact, TransactionEnded):
+            new = state.with_end(fact.transaction)
+        elif isinstance(fact, TransactionStarted):
             if verdict is not None:
                 fact = replace(fact, status=verdict.status)
-            new = state.started(OpenTransaction(fact.transaction, fact.evse, fact.at, fact.token.id if fact.token else None))
+            new = state.with_start(OpenTransaction(fact.transaction, fact.evse, fact.at, fact.token.id if fact.token else None))
         text = frames.result(inbound.call.id, dialect.transaction_answer(verdict))
-        return Decision(new, (Answer(inbound, text, fact, durable=True, checkpoint=new is not state),))
+        # A retry checkpoints again: the first time may have failed after the state was new.
+        return Decision(new, (Answer(inbound, text, fact, durable=True, checkpoint=not isinstance(fact, TransactionUpdated)),))
 
     def _meter(self, state: Live, inbound: Inbound, dialect: Dialect, rule: Rule, request: Any, doubts: Doubts) -> Decision[Live]:
         fact = dialect.meter(request, inbound.now, doubts)
@@ -225,7 +220,7 @@ class Behaviour:
         if self._planted_bug and call.action == "DataTransfer" and request.vendorId == PLANTED_VENDOR and request.messageId == "raise":
             raise PlantedBug("asked for by the test")
         fact = Reported(call.action, bytes(call.payload))
-        if type(call) is Send or rule.answer is None:
+        if rule.answer is None:  # a SEND
             return Decision(state, (Answer(inbound, None, fact),))
         return Decision(state, (Answer(inbound, frames.result(call.id, rule.answer(request, inbound.now)), fact),))
 

@@ -14,12 +14,12 @@ from msgspec import Raw
 
 from cpms_actors.bus import commands
 from cpms_actors.bus.commands import CallAnswer
-from cpms_actors.charger.behaviour import Behaviour, Message
+from cpms_actors.charger.behaviour import Behaviour
 from cpms_actors.charger.line import Line
-from cpms_actors.charger.live import Answer, Ask, Asked, Closed, Inbound, Live, Note, Opened
+from cpms_actors.charger.live import Answer, Ask, Asked, Inbound, Live, Note
 from cpms_actors.charger.office import Office, Slot, Then
-from cpms_actors.domain.access import ChargerRecord, Tenant
-from cpms_actors.domain.events import Booted, Fact, Parked, TransactionEnded, TransactionStarted
+from cpms_actors.domain.access import ChargerRecord
+from cpms_actors.domain.events import Booted, Connected, Disconnected, Fact, Parked, TransactionEnded, TransactionStarted
 from cpms_actors.observe import logs
 from cpms_actors.ocpp import frames
 from cpms_actors.ocpp.catalogue import DECODE_FAULTS, Action, actions, fault_of
@@ -34,10 +34,14 @@ log = logs.get("charger")
 # the trigger of another BootNotification (2.0.1 part 6, TC_B_30 and TC_B_31).
 _REMOTE: Final = frozenset(("RemoteStartTransaction", "RemoteStopTransaction", "RequestStartTransaction", "RequestStopTransaction"))
 _TRIGGERS: Final = frozenset(("TriggerMessage", "ExtendedTriggerMessage"))
+EXPECTED_MS: Final = 30_000
 _STATE_CHANGES: Final = (Booted, TransactionStarted, TransactionEnded)
 
 
-class Disconnected(Exception):
+_GONE: Final = CallAnswer("failed", code=commands.DISCONNECTED, text="the connection ended before the call was answered")
+
+
+class HungUp(Exception):
     """The line ended while a call of ours was outstanding."""
 
 
@@ -47,6 +51,7 @@ class Charger:
     __slots__ = (
         "_answer",
         "_calls",
+        "_expected_until",
         "_failed",
         "_office",
         "_reply",
@@ -54,22 +59,23 @@ class Charger:
         "_waits_for",
         "actor",
         "behaviour",
+        "connection",
         "conversation",
         "line",
         "record",
         "slot",
-        "tenant",
     )
 
-    def __init__(self, office: Office, slot: Slot, tenant: Tenant, record: ChargerRecord, behaviour: Behaviour) -> None:
+    def __init__(self, office: Office, slot: Slot, record: ChargerRecord, behaviour: Behaviour) -> None:
         self._office = office
         self.slot = slot
-        self.tenant = tenant
         self.record = record
         self.behaviour = behaviour
+        self.connection = 0  # the connection epoch: grows with every line, in this process and the next
+        self._expected_until = 0
         self.line: Line | None = None
         self.conversation: Conversation | None = None
-        self.actor = self._new_actor(office.take_live(slot, tenant.id, record.identity))
+        self.actor = self._new_actor(office.take_live(slot, record.tenant, record.identity))
         self._answer: Answer | None = None  # the durable answer that the paused turn waits with
         self._waits_for = 0  # journal and checkpoint, as far as they have not said
         self._failed = False
@@ -77,19 +83,23 @@ class Charger:
         self._turnstile: anyio.Lock | None = None
         self._calls = 0
 
-    def _new_actor(self, state: Live) -> Actor[Live, Message]:
+    def _new_actor(self, state: Live) -> Actor[Live, Inbound]:
         settings = self._office.settings
         intensity = Intensity(settings.restarts_max, settings.restarts_window_s)
         return Actor(self.record.identity, state, self.behaviour, self, settings.mailbox_max, intensity=intensity)
 
     @property
     def idle(self) -> bool:
-        """Whether nothing would be lost by forgetting this object: no line, no turn, and no more than the checkpoint knows."""
-        return self.line is None and not self.actor.busy and self._calls == 0
+        """Whether nothing would be lost by forgetting this object: no line now or soon, no turn, no call."""
+        return self.line is None and not self.actor.busy and self._calls == 0 and self._office.clock() > self._expected_until
+
+    def expect(self) -> None:
+        """A line was admitted and will open, or not, within the time of a handshake."""
+        self._expected_until = self._office.clock() + EXPECTED_MS
 
     def leave(self) -> None:
         """This object is about to be forgotten: hand the live state back, for when the charger returns to this worker."""
-        self._office.put_live(self.slot, self.tenant.id, self.record.identity, self.actor.state)
+        self._office.put_live(self.slot, self.record.tenant, self.record.identity, self.actor.state)
 
     # -- the line
 
@@ -98,14 +108,17 @@ class Charger:
         old, self.line = self.line, line
         if self.actor.stopped:
             self.actor = self._new_actor(self.actor.state)
-        if self.conversation is None or self.conversation.version != line.version:
-            self.conversation = Conversation(line.version, lenient=self.tenant.strictness == "lenient")
+        lenient = self.behaviour.tenant.strictness == "lenient"
+        if self.conversation is None or (self.conversation.version, self.conversation.lenient) != (line.version, lenient):
+            self.conversation = Conversation(line.version, lenient=lenient)
         self._hang_up(self.conversation)
         if old is not None:
             self._office.counters.taken_over += 1
             old.close(1008, "a newer connection of this charger took over")
-        self.actor.tell(Opened(line.version, remote, self._office.clock()))
-        log.info("connected", tenant=self.tenant.id, charger=self.record.identity, ocpp=line.version, took_over=old is not None)
+        now = self._office.clock()
+        self.connection = max(self.connection + 1, now)
+        self._append(Connected(line.version, remote), "", now, None)
+        log.info("connected", tenant=self.record.tenant, charger=self.record.identity, ocpp=line.version, took_over=old is not None)
 
     def closed(self, line: Line, code: int, reason: str) -> None:
         """A line has ended. When it is not the newest, nothing changes."""
@@ -114,15 +127,15 @@ class Charger:
         self.line = None
         if self.conversation is not None:
             self._hang_up(self.conversation)
-        self.actor.tell(Closed(code, reason, self._office.clock()))
-        log.info("disconnected", tenant=self.tenant.id, charger=self.record.identity, code=code, reason=reason)
+        self._append(Disconnected(code, reason), "", self._office.clock(), None)
+        log.info("disconnected", tenant=self.record.tenant, charger=self.record.identity, code=code, reason=reason)
 
     def _hang_up(self, conversation: Conversation) -> None:
         """Nobody will answer what we asked on the line before: tell whoever waits, at once."""
         conversation.expire()
         reply, self._reply = self._reply, None
         if reply is not None:
-            reply.fail(Disconnected())
+            reply.fail(HungUp())
 
     def heard(self, line: Line, text: bytes) -> None:
         """A text message came on the newest line."""
@@ -151,11 +164,12 @@ class Charger:
             case _:
                 counters.ignored += 1
 
-    def _say(self, asked_on: Line | None, text: bytes) -> None:
-        """Send on the line the question came on, if it is still the one that counts."""
-        line = self.line
-        if line is not None and line is asked_on and line.send(text):
+    def _say(self, line: Line, text: bytes) -> bool:
+        """Send on a line, if it is still the one that counts and takes it."""
+        if line is self.line and line.send(text):
             self._office.counters.messages_out += 1
+            return True
+        return False
 
     # -- the stage
 
@@ -179,19 +193,21 @@ class Charger:
             self._office.counters.unanswered += 1  # what is not kept is not acknowledged
         elif answer.text is not None:
             self._say(inbound.line, answer.text)
+        elif isinstance(inbound.call, Call):
+            self._office.counters.unanswered += 1  # nothing can be said now: the charger will ask again
 
     def _keep_then_answer(self, answer: Answer) -> Pause | None:
         inbound, fact = answer.inbound, answer.fact
         assert fact is not None  # a durable answer has something to keep
+        # Encoded first: once the journal has the fact nothing may raise, or its waiter would speak for another turn.
+        live = self._office.encode_live(self.actor.state) if answer.checkpoint else b""
         self._answer, self._failed = answer, False
         self._waits_for = 2 if answer.checkpoint else 1
         if not self._append(fact, inbound.call.id, inbound.now, self._kept):
             self._office.counters.unanswered += 1
             self._waits_for, self._answer = 0, None
             return None
-        if answer.checkpoint and not self._office.save_live(
-            self.slot, self.tenant.id, self.record.identity, self.actor.state, self._kept
-        ):
+        if answer.checkpoint and not self._office.save_live(self.slot, self.record.tenant, self.record.identity, live, self._kept):
             self._kept(False)
         return PAUSE
 
@@ -215,23 +231,23 @@ class Charger:
 
     def _perform_ask(self, ask: Ask) -> Pause | None:
         office = self._office
-        verdict = office.known_verdict(self.tenant.id, ask.token)
+        verdict = office.known_verdict(self.record.tenant, ask.token)
         if verdict is None and office.tasks(carry, self.actor, self._find_verdict, ask):
             return PAUSE
         if verdict is None:
-            verdict = office.verdicts.unasked(self.tenant.id, ask.token, self.tenant.offline, office.clock())
+            verdict = office.verdicts.unasked(self.record.tenant, ask.token, self.behaviour.tenant.offline, office.clock())
         self.actor.resume(office.asked(verdict, ask.with_id))
         return PAUSE
 
     async def _find_verdict(self, ask: Ask) -> Asked:
         """The waiting part of a turn: runs in a task under the supervisor."""
-        verdict = await self._office.find_verdict(self.tenant, self.record.identity, ask.token, self.slot.lane)
+        verdict = await self._office.find_verdict(self.behaviour.tenant, self.record.identity, ask.token, self.slot.lane)
         return self._office.asked(verdict, ask.with_id)
 
     def _append(self, fact: Fact, message_id: str, now: int, then: Then | None) -> bool:
         if isinstance(fact, _STATE_CHANGES):
             self._log_change(fact, message_id)
-        kept = self.slot.append(self.tenant.id, self.record.identity, self.actor.state.connection, message_id, now, fact, then)
+        kept = self.slot.append(self.record.tenant, self.record.identity, self.connection, message_id, now, fact, then)
         if not kept:
             self._office.counters.journal_refusals += 1
         return kept
@@ -240,7 +256,7 @@ class Charger:
         call, fact = answer.inbound.call, answer.fact
         log.debug(
             "handled",
-            tenant=self.tenant.id,
+            tenant=self.record.tenant,
             charger=self.record.identity,
             message_id=call.id,
             action=call.action,
@@ -248,7 +264,7 @@ class Charger:
         )
 
     def _log_change(self, fact: Booted | TransactionStarted | TransactionEnded, message_id: str) -> None:
-        bound = log.bind(tenant=self.tenant.id, charger=self.record.identity, message_id=message_id)
+        bound = log.bind(tenant=self.record.tenant, charger=self.record.identity, message_id=message_id)
         match fact:
             case Booted():
                 bound.info("booted", status=fact.status, vendor=fact.vendor, model=fact.model)
@@ -261,7 +277,7 @@ class Charger:
         """A turn crashed: answer its CALL with InternalError, keep the payload for somebody to look at, keep the socket."""
         self._office.counters.turns_crashed += 1
         self._answer, self._waits_for = None, 0
-        log.error("turn_crashed", tenant=self.tenant.id, charger=self.record.identity, exc_info=error)
+        log.error("turn_crashed", tenant=self.record.tenant, charger=self.record.identity, exc_info=error)
         if not isinstance(message, Inbound):
             return
         call = message.call
@@ -272,7 +288,7 @@ class Charger:
     def gave_up(self, actor: Actor[Any, Any], error: Exception) -> None:
         """Too many crashes: this charger's connection ends, and no other's. A new connection starts a new actor."""
         self._office.counters.actors_given_up += 1
-        log.error("actor_given_up", tenant=self.tenant.id, charger=self.record.identity)
+        log.error("actor_given_up", tenant=self.record.tenant, charger=self.record.identity)
         if self.line is not None:
             self.line.close(1011, "too many faults on messages of this connection")
 
@@ -284,7 +300,10 @@ class Charger:
         Never raises for what a charger does: the CallAnswer says it.
         """
         self._office.counters.calls += 1
-        answer = self._refuse_call(action_name, payload)
+        line = self.line
+        answer = self._refuse_call(line, action_name, payload)
+        if answer is None and self._calls >= self._office.settings.commands_max:
+            answer = CallAnswer("failed", code=commands.BUSY, text=f"{self._calls} calls wait for this charger already")
         if answer is None:
             if self._turnstile is None:
                 self._turnstile = anyio.Lock()
@@ -292,7 +311,10 @@ class Charger:
             try:
                 with anyio.move_on_after(timeout_s):
                     async with self._turnstile:
-                        answer = await self._call_now(action_name, payload, timeout_s)
+                        # While it waited, the charger may have reconnected, with another version, or been told to wait.
+                        answer = _GONE if self.line is not line else self._refuse_call(line, action_name, payload)
+                        if answer is None:
+                            answer = await self._call_now(line, action_name, payload, timeout_s)
             finally:
                 self._calls -= 1
         if answer is None:
@@ -301,11 +323,11 @@ class Charger:
             self._office.counters.calls_failed += 1
         return answer
 
-    def _refuse_call(self, action_name: str, payload: bytes) -> CallAnswer | None:
-        """Why the call cannot be sent at all; None when it can."""
-        if self.line is None:
+    def _refuse_call(self, line: Line | None, action_name: str, payload: bytes) -> CallAnswer | None:
+        """Why the call cannot be sent on this line; None when it can."""
+        if line is None:
             return CallAnswer("failed", code=commands.NOT_CONNECTED, text="the charger is not connected; wait until it is")
-        version = self.line.version
+        version = line.version
         action = actions(version).get(action_name)
         if action is None or not action.from_csms:
             text = f"{action_name} is not for a CSMS to send in OCPP {version}"
@@ -314,26 +336,24 @@ class Charger:
         if (boot == "Pending" and action_name in _REMOTE) or (boot == "Rejected" and action_name not in _TRIGGERS):
             text = f"its BootNotification was answered {boot}: {action_name} must wait until it is accepted"
             return CallAnswer("failed", code=commands.NOT_ALLOWED, text=text)
-        if self._calls >= self._office.settings.commands_max:
-            return CallAnswer("failed", code=commands.BUSY, text=f"{self._calls} calls wait for this charger already")
         try:
             action.decode_request(payload)
         except DECODE_FAULTS as error:
             return CallAnswer("failed", code=commands.INVALID_PAYLOAD, text=f"{fault_of(error, version)}: {error}")
         return None
 
-    async def _call_now(self, action_name: str, payload: bytes, timeout_s: float) -> CallAnswer:
-        line, conversation = self.line, self.conversation
-        if line is None or conversation is None:
-            return CallAnswer("failed", code=commands.DISCONNECTED, text="the connection ended before the call was sent")
+    async def _call_now(self, line: Line | None, action_name: str, payload: bytes, timeout_s: float) -> CallAnswer:
+        conversation = self.conversation
+        assert line is not None and conversation is not None  # noqa: PT018  # or the call had been refused
         reply = self._reply = Reply()
         try:
-            self._say(line, conversation.call(self._office.new_id(), action_name, Raw(payload)))
+            if not self._say(line, conversation.call(self._office.new_id(), action_name, Raw(payload))):
+                return _GONE
             received = await reply.wait(timeout_s)
         except DeadlinePassed:
             return CallAnswer("failed", code=commands.TIMEOUT, text=f"no answer within {timeout_s:g} s")
-        except Disconnected:
-            return CallAnswer("failed", code=commands.DISCONNECTED, text="the connection ended while the call was outstanding")
+        except HungUp:
+            return _GONE
         finally:
             if self._reply is reply:  # given up: a late answer belongs to nobody
                 self._reply = None

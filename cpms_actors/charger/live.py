@@ -11,11 +11,13 @@ from zlib import crc32
 from msgspec import Struct
 from msgspec.structs import replace
 
+from cpms_actors.charger.line import Line
 from cpms_actors.domain.access import BootPolicy, Verdict
 from cpms_actors.domain.events import Fact, IdToken
 from cpms_actors.ocpp.frames import Call, Send
 
 STARTS_MAX: Final = 8
+ENDED_MAX: Final = 8
 OPEN_MAX: Final = 64
 CONNECTORS_MAX: Final = 64
 
@@ -32,32 +34,32 @@ class OpenTransaction(Struct, frozen=True, array_like=True, gc=False):
 class Live(Struct, frozen=True, array_like=True, gc=False):
     """What the actor knows.
 
-    `ocpp` is the version of the newest connection, and `connection` counts the connections. `boot` is what the last BootNotification
-    was answered, "" when we saw none: a charger may reconnect without one (OCPP 1.6 5.4, 2.1 part 4 5.4). `starts` holds the content
-    keys of the last StartTransactions with the ids they got, so that a retry under a new message id gets the same transaction.
+    `boot` is what the last BootNotification was answered, "" when we saw none: a charger may reconnect without one (OCPP 1.6 5.4, 2.1
+    part 4 5.4). `starts` holds the content keys of the last StartTransactions with the ids they got, so that a retry under a new
+    message id gets the same transaction. `ended` are the last that ended: a late start must not open them again.
     """
 
-    ocpp: str = ""
-    connection: int = 0
     boot: str = ""
     seen_at: int = 0
     open: tuple[OpenTransaction, ...] = ()
     starts: tuple[tuple[str, int], ...] = ()
+    ended: tuple[str, ...] = ()
     statuses: tuple[tuple[int, int, str, int], ...] = ()  # evse, connector, status, at
 
-    def started(self, opened: OpenTransaction, key: str = "", number: int = 0) -> "Live":
-        """With the transaction open, and its content key remembered when it has one (1.6)."""
+    def with_start(self, opened: OpenTransaction, key: str = "", number: int = 0) -> "Live":
+        """With the transaction open, unless it has ended, and its content key remembered when it has one (1.6)."""
+        if opened.transaction in self.ended:
+            return self
         others = tuple(o for o in self.open if o.transaction != opened.transaction)[-OPEN_MAX + 1 :]
         starts = self.starts
         if key and (key, number) not in starts:
             starts = (*starts[-STARTS_MAX + 1 :], (key, number))
         return replace(self, open=(*others, opened), starts=starts)
 
-    def ended(self, transaction: str) -> "Live":
-        """Without the transaction; the same object when it was not open."""
-        if not any(o.transaction == transaction for o in self.open):
-            return self
-        return replace(self, open=tuple(o for o in self.open if o.transaction != transaction))
+    def with_end(self, transaction: str) -> "Live":
+        """With the transaction ended, whether it was open or not."""
+        others = tuple(e for e in self.ended if e != transaction)[-ENDED_MAX + 1 :]
+        return replace(self, open=tuple(o for o in self.open if o.transaction != transaction), ended=(*others, transaction))
 
     def with_status(self, evse: int, connector: int, status: str, at: int) -> "Live":
         """With a connector's status, unless a later one is known: queued offline notifications must not flip live state."""
@@ -75,24 +77,8 @@ class Inbound(Struct, frozen=True, gc=False):
 
     call: Call | Send
     now: int
-    line: Any
+    line: Line
     boot_policy: BootPolicy
-
-
-class Opened(Struct, frozen=True, gc=False):
-    """A connection of this charger begins; from now on it speaks this version."""
-
-    ocpp: str
-    remote: str
-    now: int
-
-
-class Closed(Struct, frozen=True, gc=False):
-    """The connection has ended."""
-
-    code: int
-    reason: str
-    now: int
 
 
 class Answer(Struct, frozen=True, gc=False):

@@ -116,14 +116,18 @@ class Office:
         saved = self._live.take(charger_key(slot.number, tenant, charger))
         return _decode_live(saved) if saved is not None else Live()
 
+    def encode_live(self, live: Live) -> bytes:
+        """A live state as a checkpoint holds it."""
+        return _encode_live(live)
+
     def put_live(self, slot: Slot, tenant: str, charger: str, live: Live) -> None:
         """Keep the live state of a charger that has gone, as long as it says more than nothing."""
-        if live.open or live.starts or live.boot in GATED:
+        if live.open or live.starts or live.ended or live.boot in GATED:
             self._live.put(charger_key(slot.number, tenant, charger), _encode_live(live))
 
-    def save_live(self, slot: Slot, tenant: str, charger: str, live: Live, then: Then) -> bool:
-        """Checkpoint a live state; False when there is no room."""
-        return self._live.save(charger_key(slot.number, tenant, charger), slot.epoch, _encode_live(live), then)
+    def save_live(self, slot: Slot, tenant: str, charger: str, live: bytes, then: Then) -> bool:
+        """Checkpoint an encoded live state; False when there is no room."""
+        return self._live.save(charger_key(slot.number, tenant, charger), slot.epoch, live, then)
 
     def known_verdict(self, tenant: str, token: IdToken) -> Verdict | None:
         """The verdict when this worker knows it."""

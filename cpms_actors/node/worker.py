@@ -1,11 +1,11 @@
 """A charger worker: one process, one thread, two loops, and the supervision tree that holds its parts together.
 
     worker (one_for_one)                     in start order; stopped in the reverse
-    ├── turns          tasks of turns that wait for an answer
     ├── journal-0 … 7  pages to JetStream          host loop
     ├── live           checkpoints                 host loop
     ├── registry       tenants and chargers        host loop
     ├── ids            leases of transaction ids
+    ├── turns          tasks of turns that wait for an answer: they end while the journals still write
     ├── desk           what operators ask of it and of its chargers
     ├── gateway        the WebSocket engine        host loop, or trio for the reference engine
     └── housekeeping   forgets idle chargers, measures lag
@@ -29,13 +29,14 @@ from nats.errors import Error as NatsError
 from nats.js import JetStreamContext
 
 from cpms_actors.base.errors import Unavailable
-from cpms_actors.base.ids import LANES, SLOTS, from_subject_token, lane_of, slot_of
+from cpms_actors.base.ids import DEFAULT_TENANT, LANES, SLOTS, from_subject_token, lane_of, slot_of
 from cpms_actors.base.settings import Settings
-from cpms_actors.bus import questions, slots, subjects
+from cpms_actors.bus import questions, slots, spare_ids, subjects
 from cpms_actors.bus.client import connect
 from cpms_actors.bus.commands import WorkerStatus
 from cpms_actors.bus.journal import Journal, ensure_stream
 from cpms_actors.bus.live import LiveStore, open_bucket
+from cpms_actors.bus.questions import IdBlock
 from cpms_actors.bus.registry import Registry
 from cpms_actors.charger.behaviour import Behaviour
 from cpms_actors.charger.charger import Charger
@@ -86,6 +87,13 @@ class Bus:
         except (NatsError, TimeoutError, OSError) as error:
             raise Unavailable(f"{subject}: {error!r}") from error
 
+    async def spare_ids(self) -> IdBlock:
+        """Transaction ids without the session pool. Raises Unavailable."""
+        try:
+            return await spare_ids.lease(await open_bucket(self.jetstream, subjects.SLOTS_BUCKET, self.settings.nats.replicas))
+        except (NatsError, TimeoutError, OSError) as error:
+            raise Unavailable(f"spare ids: {error!r}") from error
+
 
 class Worker:
     """One worker: the slots it owns and the chargers on them."""
@@ -102,7 +110,7 @@ class Worker:
         self._journals = [Journal(bus.jetstream, lane, f"{name}.{self.started_at}", settings.journal) for lane in range(LANES)]
         self._slots: dict[int, Slot] = {}
         self._dialects: dict[str, Dialect] = {"1.6": Dialect16(), "2.0.1": dialect201(), "2.1": dialect21()}
-        self._behaviours: dict[Tenant, Behaviour] = {}
+        self._behaviours: dict[str, Behaviour] = {}
         self._chargers: dict[tuple[str, str], Charger] = {}
         self._office = Office(
             settings.charging,
@@ -142,11 +150,11 @@ class Worker:
         return Supervisor(
             "worker",
             [
-                ChildSpec("turns", self._turns.run),
                 *journals,
                 ChildSpec("live", self._on_host(self._live.run)),
                 ChildSpec("registry", self._on_host(self._registry.run)),
                 ChildSpec("ids", self._lease_ids),
+                ChildSpec("turns", self._turns.run),
                 ChildSpec("desk", desk.run),
                 ChildSpec("gateway", self._serve_chargers),
                 ChildSpec("housekeeping", self._keep_house),
@@ -188,6 +196,7 @@ class Worker:
 
     def _receiver(self, admission: Admission) -> Receiver:
         charger = self._charger(admission.tenant, admission.record)
+        charger.expect()
         version = (admission.subprotocol or "ocpp1.6").removeprefix("ocpp")
         return Line(charger, version, admission.remote)
 
@@ -196,15 +205,21 @@ class Worker:
         charger = self._chargers.get(key)
         if charger is None:
             slot = self._slots[slot_of(*key)]
-            charger = self._chargers[key] = Charger(self._office, slot, tenant, record, self._behaviour(tenant))
+            charger = self._chargers[key] = Charger(self._office, slot, record, self._behaviour(tenant))
         return charger
 
     def _behaviour(self, tenant: Tenant) -> Behaviour:
-        behaviour = self._behaviours.get(tenant)
+        behaviour = self._behaviours.get(tenant.id)
         if behaviour is None:
             behaviour = Behaviour(self._dialects, tenant, planted_bug=self.settings.charging.planted_bug)
-            self._behaviours[tenant] = behaviour
+            self._behaviours[tenant.id] = behaviour
         return behaviour
+
+    def _tenant_changed(self, name: str, tenant: Tenant | None) -> None:
+        """The registry says so: the new policy holds from the next message on."""
+        behaviour = self._behaviours.get(name)
+        if behaviour is not None and tenant is not None:
+            behaviour.tenant = tenant
 
     def _charger_changed(self, tenant: str, identity: str, record: ChargerRecord | None) -> None:
         """The registry says so. A charger that may no longer connect is sent away; its facts are kept."""
@@ -236,19 +251,36 @@ class Worker:
         return questions.decode_verdict(answer)
 
     async def _lease_ids(self, started: Callable[[], None]) -> None:
-        """Keep blocks of transaction ids ahead. While the pool is away, what is ahead is given out."""
-        subject = subjects.session(0, questions.LEASE)
-        question = questions.ENCODE(questions.LeaseQuestion("default", 1))
-        started()
+        """Keep blocks of transaction ids ahead; `started` after the first try, so that no charger comes before it.
+
+        While the pool is away, what is ahead is given out, and then spare ones.
+        """
+        ids = self._office.ids
         while True:
             try:
-                while self._office.ids.wanted:
-                    answer = await self._bridge.on_host(self._bus.request, subject, question, self.settings.nats.request_timeout_s)
-                    block = questions.decode_id_block(answer)
-                    self._office.ids.add(block.first, block.last)
+                while ids.wanted:
+                    self._add(await self._bridge.on_host(self._lease_block))
             except Unavailable as error:
-                log.warning("no_transaction_ids_leased", left=self._office.ids.left, error=str(error))
+                log.warning("no_transaction_ids_leased", left=ids.left, error=str(error))
+                if not ids.left:
+                    await self._take_spare()
+            started()
             await trio.sleep(LEASE_CHECK_S)
+
+    async def _lease_block(self) -> IdBlock:
+        """Host loop."""
+        question = questions.ENCODE(questions.LeaseQuestion(DEFAULT_TENANT, 1))
+        subject = subjects.session(0, questions.LEASE)
+        return questions.decode_id_block(await self._bus.request(subject, question, self.settings.nats.request_timeout_s))
+
+    async def _take_spare(self) -> None:
+        try:
+            self._add(await self._bridge.on_host(self._bus.spare_ids))
+        except Unavailable as error:
+            log.error("no_transaction_ids_at_all", error=str(error))
+
+    def _add(self, block: IdBlock) -> None:
+        self._office.ids.add(block.first, block.last)
 
     # -- how it is doing
 
@@ -330,6 +362,7 @@ def run(settings: Settings, *, name: str = "", ready: Callable[[], None] = lambd
 
     async def main(bridge: Bridge) -> None:
         client = await bridge.on_host(connect, settings.nats, name)
+
         def serving() -> None:
             _calm_the_collector()
             ready()

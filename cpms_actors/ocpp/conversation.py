@@ -67,10 +67,11 @@ class CallOutstanding(RemoteFault):
 class Conversation:
     """The state of one connection's conversation. `version` is "1.6", "2.0.1" or "2.1"."""
 
-    __slots__ = ("_id_max", "_remembered", "outstanding", "version")
+    __slots__ = ("_id_max", "_remembered", "lenient", "outstanding", "version")
 
     def __init__(self, version: str, *, lenient: bool = False) -> None:
         self.version = version
+        self.lenient = lenient
         self.outstanding: OutboundCall | None = None
         self._remembered: tuple[Call, bytes] | None = None  # a CALL and its answer
         self._id_max = LENIENT_ID_LENGTH_MAX if lenient else frames.ID_LENGTH_MAX

@@ -148,6 +148,8 @@ UNITS: Final[Mapping[str, tuple[float, str]]] = {
     "Hertz": (1.0, "Hz"),
     "Hz": (1.0, "Hz"),
 }
+# What a sampled value may be: beyond it no measurement lies, and the journal's integers end.
+VALUE_MAX: Final = 9.0e18
 ENERGY: Final = "Energy.Active.Import.Register"
 PERIODIC: Final = "Sample.Periodic"
 

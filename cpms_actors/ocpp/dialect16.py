@@ -6,7 +6,19 @@ from cpms_actors.base.time import format_rfc3339, parse_rfc3339
 from cpms_actors.domain.access import Verdict
 from cpms_actors.domain.events import Booted, IdToken, Metered, Sample, StatusChanged, TransactionEnded, TransactionUpdated
 from cpms_actors.ocpp.catalogue import actions
-from cpms_actors.ocpp.dialect import PERIODIC, UNITS, Dialect, Doubts, Kind, Rule, Start, TransactionFact, measurand_of, moment
+from cpms_actors.ocpp.dialect import (
+    PERIODIC,
+    UNITS,
+    VALUE_MAX,
+    Dialect,
+    Doubts,
+    Kind,
+    Rule,
+    Start,
+    TransactionFact,
+    measurand_of,
+    moment,
+)
 from cpms_actors.ocpp.messages import v16
 
 # 1.6 knows fewer words than the domain (2.x): what it cannot say becomes the nearest refusal.
@@ -166,12 +178,13 @@ def _samples(meter_values: Any, now: int, doubts: Doubts) -> tuple[Sample, ...]:
             except ValueError:
                 doubts.add(f"sampled value {sampled.value[:40]!r} is no number")
                 continue
-            if value - value != 0.0:  # infinite or NaN
-                doubts.add(f"sampled value {sampled.value[:40]!r} is not finite")
-                continue
             if unit is None:
                 factor, name = _DEFAULT_UNIT if measurand.startswith("Energy") else _NO_UNIT
             else:
                 factor, name = UNITS.get(unit) or (1.0, unit)
-            samples.append(Sample(at, value * factor, measurand, context, sampled.phase, sampled.location, name))
+            value *= factor
+            if not -VALUE_MAX < value < VALUE_MAX:  # also when it is no number
+                doubts.add(f"sampled value {sampled.value[:40]!r} is not a measurement")
+                continue
+            samples.append(Sample(at, value, measurand, context, sampled.phase, sampled.location, name))
     return tuple(samples)

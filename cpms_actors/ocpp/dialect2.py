@@ -19,6 +19,7 @@ from cpms_actors.ocpp.catalogue import actions
 from cpms_actors.ocpp.dialect import (
     PERIODIC,
     UNITS,
+    VALUE_MAX,
     Dialect,
     Doubts,
     Kind,
@@ -215,12 +216,16 @@ def _samples(meter_values: Any, now: int, doubts: Doubts) -> tuple[Sample, ...]:
             else:
                 factor, name = UNITS.get(unit.unit or "Wh") or (1.0, unit.unit)
                 if unit.multiplier:
-                    factor *= 10.0**unit.multiplier
+                    factor *= 10.0 ** max(-30, min(30, unit.multiplier))
+            value = sampled.value * factor
+            if not -VALUE_MAX < value < VALUE_MAX:  # also when it is no number
+                doubts.add(f"sampled value {sampled.value!r} is not a measurement")
+                continue
             signed = sampled.signedMeterValue
             samples.append(
                 Sample(
                     at,
-                    sampled.value * factor,
+                    value,
                     measurand,
                     sampled.context or PERIODIC,
                     sampled.phase,

@@ -9,6 +9,7 @@
 `read` gives one of the Structs below for whatever bytes come; it raises nothing. A payload stays raw JSON until its action is known.
 """
 
+import re
 from typing import Any, Final, TypeAlias
 
 import msgspec
@@ -74,6 +75,8 @@ _encode = msgspec.json.Encoder().encode
 _FAULTS = (msgspec.DecodeError, RecursionError)
 # What a CALL must look like at its first bytes for the fast path; anything else takes the careful one.
 _CALL_HEAD: Final = b'[2,"'
+# The id of a CALL whose rest is broken: whoever sent it waits for an answer.
+_BROKEN_CALL: Final = re.compile(rb'\s*\[\s*2\s*,\s*"([ -!#-\[\]-~]{1,36})"\s*,')
 
 
 def read(text: bytes) -> Frame:
@@ -91,7 +94,8 @@ def _read_carefully(text: bytes) -> Frame:
     try:
         parts = _read_array(text)
     except _FAULTS as error:
-        return Malformed(f"not a JSON array: {error}", UNREADABLE_ID)
+        head = _BROKEN_CALL.match(text)
+        return Malformed(f"not a JSON array: {error}", head[1].decode() if head else UNREADABLE_ID)
     if not parts:
         return Malformed("an empty array", UNREADABLE_ID)
     try:

@@ -134,7 +134,7 @@ class Bench:
         number = slot_of(self.record.tenant, self.record.identity)
         slot = Slot(number, lane_of(number), 1, self.journal)
         behaviour = Behaviour(DIALECTS, self.tenant, planted_bug=self._charging.planted_bug)
-        return Charger(self.office, slot, self.tenant, self.record, behaviour)
+        return Charger(self.office, slot, self.record, behaviour)
 
     def _task(self, work: Callable[..., Awaitable[Any]], *args: Any) -> bool:
         self.started.append((work, args))

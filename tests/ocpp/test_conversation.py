@@ -63,7 +63,9 @@ def test_every_kind_of_frame_is_read(raw: bytes, frame: object) -> None:
         (b'[2,"a",5,{}]', "a"),
         (b"[3,7,{}]", None),
         (b'[3,"a"]', None),
-        (b'[2,"a","Heartbeat",{}', "-1"),
+        (b'[2,"a","Heartbeat",{}', "a"),
+        (b'[2,"a","Authorize",{"idTag":"\\ud800"}]', "a"),
+        (b'[3,"a",{', "-1"),
         (b"[" * 100_000, "-1"),
     ],
 )

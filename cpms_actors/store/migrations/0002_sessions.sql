@@ -38,7 +38,7 @@ CREATE TABLE slot_epochs (
 );
 
 -- OCPP 1.6 transaction ids, in blocks of 1000: positive, 31 bits. It may wrap: an id must be unique for its charger only.
-CREATE SEQUENCE transaction_id_blocks AS bigint START 1 INCREMENT 1000 MINVALUE 1 MAXVALUE 2147482648 CYCLE;
+CREATE SEQUENCE transaction_id_blocks AS bigint START 1 INCREMENT 1000 MINVALUE 1 MAXVALUE 1999998001 CYCLE; -- above lie the spare ids of bus/spare_ids.py
 
 -- Sessions -----------------------------------------------------------------------------------------------------------------------
 
