@@ -49,6 +49,7 @@ class Behaviour:
         self.tenant = tenant
         self._dialects = dialects
         self._planted_bug = planted_bug
+        self._doubts = Doubts()  # nearly always empty: the next message uses it again
         self._on: dict[Kind, Callable[..., Decision[Live]]] = {
             Kind.BOOT: self._boot,
             Kind.HEARTBEAT: self._heartbeat,
@@ -75,7 +76,9 @@ class Behaviour:
         if state.boot != "Accepted" and state.boot in GATED and rule.kind is not Kind.BOOT:
             text = f"BootNotification was answered {state.boot}: boot first"
             return self._refuse(state, inbound, "SecurityError", text, "not_accepted")
-        doubts = Doubts()
+        doubts = self._doubts
+        if doubts.reasons:
+            doubts = self._doubts = Doubts()
         try:
             request = rule.action.decode_request(call.payload)
         except DECODE_FAULTS as error:

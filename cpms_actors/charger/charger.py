@@ -203,7 +203,11 @@ class Charger:
         live = self._office.encode_live(self.actor.state) if answer.checkpoint else b""
         self._answer, self._failed = answer, False
         self._waits_for = 2 if answer.checkpoint else 1
-        if not self._append(fact, inbound.call.id, inbound.now, self._kept):
+        if isinstance(fact, _STATE_CHANGES):
+            self._log_change(fact, inbound.call.id)
+        record = self.record
+        if not self.slot.append(record.tenant, record.identity, self.connection, inbound.call.id, inbound.now, fact, self._kept):
+            self._office.counters.journal_refusals += 1
             self._office.counters.unanswered += 1
             self._waits_for, self._answer = 0, None
             return None
@@ -224,9 +228,10 @@ class Charger:
                 self._office.counters.unanswered += 1  # the charger will ask again, and content tells that it is the same
             else:
                 inbound = answer.inbound
-                if isinstance(inbound.call, Call) and self.conversation is not None:
-                    self.conversation.remember(inbound.call, answer.text)
-                self._say(inbound.line, answer.text)
+                if self.conversation is not None:
+                    self.conversation.remembered = (inbound.call, answer.text)
+                if inbound.line is self.line and inbound.line.send(answer.text):  # `_say`, without the call
+                    self._office.counters.messages_out += 1
         self.actor.resume()
 
     def _perform_ask(self, ask: Ask) -> Pause | None:

@@ -1,8 +1,8 @@
 """One WebSocket's conversation, sans-I/O: who has asked what, and which answer belongs to it.
 
 One CALL may be outstanding in each direction, independently (OCPP-J 1.6 4.1.1, OCPP 2.1 part 4 4.1.1): what we have outstanding
-never delays or refuses what the charger asks. `receive` sorts what came; `call` opens our side; `remember` keeps the answer to
-the charger's last money frame so that a retry under the same message id gets the same answer (2.1 part 4 4.1.4). One is enough: the
+never delays or refuses what the charger asks. `receive` sorts what came; `call` opens our side; `remembered` is the answer to the
+charger's last money frame, so that a retry under the same message id gets the same answer (2.1 part 4 4.1.4). One is enough: the
 charger has one CALL outstanding, and what it repeats is that one.
 """
 
@@ -67,22 +67,22 @@ class CallOutstanding(RemoteFault):
 class Conversation:
     """The state of one connection's conversation. `version` is "1.6", "2.0.1" or "2.1"."""
 
-    __slots__ = ("_id_max", "_remembered", "lenient", "outstanding", "version")
+    __slots__ = ("_id_max", "lenient", "outstanding", "remembered", "version")
 
     def __init__(self, version: str, *, lenient: bool = False) -> None:
         self.version = version
         self.lenient = lenient
         self.outstanding: OutboundCall | None = None
-        self._remembered: tuple[Call, bytes] | None = None  # a CALL and its answer
+        self.remembered: tuple[Call | Send, bytes] | None = None  # the last money frame and its answer, for a retry under the same id
         self._id_max = LENIENT_ID_LENGTH_MAX if lenient else frames.ID_LENGTH_MAX
 
     def receive(self, text: bytes) -> Received:
         """What the text means here. Never raises for what a charger may send."""
         frame = frames.read(text)
-        if type(frame) is Call:
+        if isinstance(frame, Call):
             if len(frame.id) > self._id_max:
                 return self._faulty("the message id is too long", frame.id[:LENIENT_ID_LENGTH_MAX])
-            remembered = self._remembered
+            remembered = self.remembered
             # The same id with other content is a charger that counts badly, not a retry: it wants its own answer.
             if remembered is not None and remembered[0].id == frame.id and bytes(remembered[0].payload) == bytes(frame.payload):
                 return Repeated(remembered[1])
@@ -116,10 +116,6 @@ class Conversation:
     def expire(self) -> None:
         """Give up the outstanding CALL: its deadline passed or the socket is gone. An answer that still comes is late."""
         self.outstanding = None
-
-    def remember(self, call: Call, answer: bytes) -> None:
-        """Keep the answer to a money frame for a retry under the same id."""
-        self._remembered = (call, answer)
 
     def _take(self, id_: str) -> OutboundCall | None:
         outbound = self.outstanding
