@@ -197,7 +197,8 @@ def _fold_started(session: Session | None, event: Event, body: TransactionStarte
             "remote_start_id": body.remote_start_id,
             "reservation": body.reservation,
         }
-    bounds = registers.NOTHING if body.meter_wh is None else registers.of_start(at, order, body.meter_wh)
+    own = _own_register(body)
+    bounds = registers.NOTHING if own is None else registers.of_start(at, order, own)
     return _taken(session, event, body, order, bounds, changes, marks)
 
 
@@ -229,7 +230,8 @@ def _fold_ended(session: Session | None, event: Event, body: TransactionEnded) -
     if session.marks.ended is None or order > session.marks.ended:
         marks["ended"] = order
         changes = {"status": "Ended", "ended_at": at, "reason": body.reason, "stop_token": body.token}
-    bounds = registers.NOTHING if body.meter_wh is None else registers.of_stop(at, order, body.meter_wh)
+    own = _own_register(body)
+    bounds = registers.NOTHING if own is None else registers.of_stop(at, order, own)
     return _taken(session, event, body, order, bounds, changes, marks)
 
 
@@ -255,6 +257,11 @@ def _impossible(event: Event, at: int) -> bool:
 def _moment(event: Event, at: int) -> int:
     """When it happened: by the station's clock, unless that cannot be. Nobody pays for the years since 1970."""
     return event.received_at if _impossible(event, at) else at
+
+
+def _own_register(body: TransactionStarted | TransactionEnded) -> int | None:
+    """The register in the message itself. 2.x has none but in its samples, and those say where they were measured: they are asked."""
+    return None if body.seq is not None and body.samples else body.meter_wh
 
 
 def _opened(event: Event, body: TransactionBody, key: str | None) -> Session:

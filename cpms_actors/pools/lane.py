@@ -5,8 +5,8 @@
 Whatever is redelivered, stored twice or interrupted: a batch is either in Postgres together with the offset behind it, or not at all.
 After a failure the actor forgets what it knew and begins again at the stored offset.
 
-A batch that Postgres refuses for what is in it (a text with a NUL, a number beyond bigint) is folded again event by event, each in
-a savepoint; the ones refused are parked. So a poison event costs itself, and one slow batch.
+A batch that Postgres refuses for what is in it (a text with a NUL, a number beyond bigint) is folded again in halves, each in a
+savepoint, down to the events that are refused alone: those are parked. So a poison event costs itself, and a few savepoints.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -41,7 +41,6 @@ BATCH_BYTES_MAX: Final = 1_048_576  # of pages: about 10,000 events, and a trans
 LINGER_S: Final = 0.03  # between batches: nobody waits for the fold, and a larger batch costs less per event
 RETRY_FIRST_S: Final = 0.2
 RETRY_MAX_S: Final = 5.0
-IDS_DRAWN: Final = 256
 SEEN_MAX: Final = 50_000  # chargers whose last write of last_seen_at is remembered; beyond, all are forgotten
 DAYS_MAX: Final = 64
 RATE_WINDOW_S: Final = 10.0
@@ -66,7 +65,8 @@ class LaneLost(Exception):
 
 
 class LaneStatistics(Struct):
-    """Counts since the lane was claimed. `folded_received_at` is when a worker received the event that was folded last."""
+    """Counts since the lane was claimed. `stale`: events of outdated owners of slots. `folded_received_at`: when a worker received the
+    event that was folded last."""
 
     offset: int = 0
     pending: int = 0
@@ -107,7 +107,6 @@ class Lane:
         self._database = database
         self._ring = ring
         self._progress = Progress("", 0, {}, {})
-        self._ids: list[int] = []
         self._seen: dict[ChargerKey, int] = {}
         self._days: set[int] = set()
 
@@ -166,14 +165,15 @@ class Lane:
             raise Unavailable(f"no journal: {error!r}") from error
         if anew:
             log.warning("journal_began_anew", lane=self.claim.lane, was=progress.stream, now=stream, offset=progress.stream_seq)
-            async with self._database.transaction(()) as connection:
-                await offsets.forget_stream(connection, self.claim)
+            await self._database.run((), self._forget_stream)
             progress.stream_seq, progress.slot_epochs = 0, {}
         progress.stream = stream
         self._progress = progress
-        self._ids.clear()
         self._seen.clear()
         self.statistics.offset = progress.stream_seq
+
+    async def _forget_stream(self, connection: Connection) -> None:
+        await offsets.forget_stream(connection, self.claim)
 
     async def _rolled_back(self, progress: Progress, last_seq: int) -> bool:
         """Whether the journal has lost pages that were folded, and gives their sequence to others: a power failure before its fsync.
@@ -208,15 +208,15 @@ class Lane:
             await self._advance(connection, accepted)
             return await self._apply(connection, accepted.events)
 
-        async def one_by_one(connection: Connection) -> Batch:
+        async def in_halves(connection: Connection) -> Batch:
             await self._advance(connection, accepted)
-            return await self._apply_one_by_one(connection, accepted.events)
+            return await self._apply_in_halves(connection, accepted.events)
 
         try:
             batch = await self._database.run(tenants, at_once)
         except _REFUSED as error:
             log.warning("batch_refused", lane=self.claim.lane, events=len(accepted.events), error=repr(error))
-            batch = await self._database.run(tenants, one_by_one)
+            batch = await self._database.run(tenants, in_halves)
         self._committed(accepted, batch)
         if batch.amended:
             await self._ring()
@@ -232,10 +232,10 @@ class Lane:
         """Fold the events and write what came of them: one statement per table."""
         transactions, starts = keys_of(events)
         found = await sessions.load(connection, transactions, starts) if transactions else sessions.Found({}, {})
+        # Drawn when they are needed and no more than that, since lists go by them: the newest session has the highest.
         fresh = len(transactions) - len(found.by_transaction) + sum(isinstance(event.body, TransactionStarted) for event in events)
-        if len(self._ids) < fresh:
-            self._ids += await sessions.draw_ids(connection, fresh + IDS_DRAWN)
-        batch = fold(events, found, self._ids.pop, self._seen)
+        ids = iter(await sessions.draw_ids(connection, fresh) if fresh else ())
+        batch = fold(events, found, ids.__next__, self._seen)
         await sessions.save(connection, list(batch.sessions.values()))
         await sessions.save_transactions(connection, batch.transactions)
         await meter_values.save(connection, batch.readings)
@@ -245,19 +245,22 @@ class Lane:
         await chargers_live.save_connectors(connection, list(batch.connectors.values()))
         return batch
 
-    async def _apply_one_by_one(self, connection: Connection, events: Sequence[Event]) -> Batch:
-        total = Batch()
-        for event in events:
-            try:
-                async with connection.transaction():  # a savepoint
-                    batch = await self._apply(connection, (event,))
-            except _REFUSED as error:
-                batch = Batch(parked=[parked(event, POISON, f"Postgres refused it: {error}")])
-                await parked_messages.save(connection, batch.parked)
-            total.amended = total.amended or batch.amended
-            total.parked += batch.parked
-            total.chargers |= batch.chargers
-        return total
+    async def _apply_in_halves(self, connection: Connection, events: Sequence[Event]) -> Batch:
+        """Fold the events, those that Postgres refuses left out. Of the batch only what `_committed` asks for is kept."""
+        try:
+            async with connection.transaction():  # a savepoint
+                return await self._apply(connection, events)
+        except _REFUSED as error:
+            if len(events) == 1:
+                refused = [parked(events[0], POISON, f"Postgres refused it: {error}")]
+                await parked_messages.save(connection, refused)
+                return Batch(parked=refused)
+        middle = len(events) // 2
+        first = await self._apply_in_halves(connection, events[:middle])
+        second = await self._apply_in_halves(connection, events[middle:])
+        return Batch(
+            parked=first.parked + second.parked, chargers=first.chargers | second.chargers, amended=first.amended or second.amended
+        )
 
     def _committed(self, accepted: Accepted, batch: Batch) -> None:
         """It is in Postgres: only now may memory know."""
@@ -273,6 +276,8 @@ class Lane:
         statistics.parked += len(accepted.parked) + len(batch.parked)
         statistics.stored_twice += accepted.stored_twice
         statistics.stale += accepted.stale
+        if accepted.stale:
+            log.warning("outdated_owner_writes", lane=self.claim.lane, events=accepted.stale)
         if accepted.events:
             statistics.folded_received_at = accepted.events[-1].received_at
             self.rate.note(len(accepted.events), monotonic())
@@ -284,7 +289,10 @@ class Lane:
             return
         if len(self._days) > DAYS_MAX:
             self._days.clear()
-        async with self._database.transaction(()) as connection:
+
+        async def create(connection: Connection) -> None:
             for day in sorted(day for day in days if day in meter_values.DAYS):
                 await meter_values.create_day(connection, day)
+
+        await self._database.run((), create)
         self._days |= days

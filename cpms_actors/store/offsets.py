@@ -14,7 +14,7 @@ from cpms_actors.base.ids import LANES, SLOTS, lane_of
 from cpms_actors.store.columns import insert, text, transpose, whole
 from cpms_actors.store.database import Connection
 
-WRITERS_KEPT_DAYS: Final = 40  # longer than the journal keeps a page: a writer silent that long cannot come up again
+WRITERS_KEPT_DAYS: Final = 400  # longer than any journal keeps a page: one that is read again must be known for as long
 
 
 class Claim(Struct, frozen=True):

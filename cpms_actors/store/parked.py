@@ -36,6 +36,7 @@ _SAVE: Final = insert(
         text("message_id"),
         moment("received_at"),
     ),
+    "ON CONFLICT DO NOTHING",  # the same again of what one message tells of: see the index parked_messages_once
 )
 
 

@@ -30,8 +30,8 @@ def test_an_amount_is_rounded_half_up_to_the_minor_unit(amount: str, currency: s
 
 
 def test_every_currency_of_a_tariff_has_the_minor_unit_of_iso_4217() -> None:
-    none = set("BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX VND VUV XAF XOF XPF".split())
-    thousandth = set("BHD IQD JOD KWD LYD OMR TND".split())
+    none = {"BIF", "CLP", "DJF", "GNF", "ISK", "JPY", "KMF", "KRW", "PYG", "RWF", "UGX", "VND", "VUV", "XAF", "XOF", "XPF"}
+    thousandth = {"BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"}
     assert {currency for currency in CURRENCIES if exponent_of(currency) == 0} == none
     assert {currency for currency in CURRENCIES if exponent_of(currency) == 3} == thousandth
     assert {exponent_of(currency) for currency in CURRENCIES - none - thousandth} == {2}

@@ -115,7 +115,7 @@ def test_an_id_that_begins_anew_is_a_session_of_its_own() -> None:
 
 
 def test_a_page_nobody_can_read_is_parked_and_the_next_is_folded() -> None:
-    accepted = accept([StoredPage(1, b"\xc1 no page"), page(2, SEEN)], Progress("s", 0, {}, {}))
+    accepted = accept([StoredPage(1, b"\xc1 no page"), page(2, SEEN, number=1)], Progress("s", 0, {}, {}))
     assert (len(accepted.events), [m.reason for m in accepted.parked], accepted.stream_seq) == (1, ["unreadable-page"], 2)
     assert accepted.parked[0].payload == b"\xc1 no page"
 

@@ -27,7 +27,7 @@ from cpms_actors.domain.events import (
 )
 from cpms_actors.pools.fold import StoredPage
 from cpms_actors.pools.lane import Lane, LaneLost
-from cpms_actors.store import offsets, parked
+from cpms_actors.store import offsets, parked, sessions
 from cpms_actors.store.database import Database, open_database
 from cpms_actors.store.offsets import Claim
 
@@ -209,7 +209,9 @@ async def test_what_an_outdated_owner_of_a_slot_was_told_counts_also_after_a_res
     claim = await claimed(database)
     lane = lane_of(claim, bus, database)
     await lane.recall()
-    await lane.fold_pages([StoredPage(1, page(event(TransactionStarted("1", 1, 1, T0, None, 100), epoch=5)))])
+    started = page(event(TransactionStarted("1", 1, 1, T0, None, 100), epoch=5))
+    await publish(bus, started)
+    await lane.fold_pages([StoredPage(1, started)])
     later = lane_of(claim, bus, database)
     await later.recall()
     await later.fold_pages([StoredPage(2, page(event(TransactionEnded("1", T0, 500), epoch=4)))])
@@ -242,6 +244,46 @@ async def test_what_postgres_refuses_is_parked_and_its_neighbours_are_folded(bus
         (message,) = await parked.open_page(connection, "default", limit=5)
     assert (message.charger, message.reason, message.action) == ("BAD", "poison", type(poison).__name__)
     assert lane.statistics.parked == 1
+
+
+async def test_readings_of_a_transaction_nobody_knows_are_all_kept_and_told_of_once(bus: Client, database: Database) -> None:
+    """Until somebody resolves it; a stop is told of each time."""
+    lane = lane_of(await claimed(database), bus, database)
+    await lane.recall()
+    bodies = [TransactionUpdated("4711", T0 + n, samples=(Sample(T0 + n, 100.0 + n),)) for n in range(5)]
+    stops = [TransactionEnded("4711", T0 + n, 200, "Local") for n in range(2)]
+    await lane.fold_pages([StoredPage(1, page(*(event(body) for body in (*bodies, *stops))))])
+    await lane.fold_pages([StoredPage(2, page(*(event(body) for body in bodies)))])
+    told = "SELECT action, count(*) FROM parked_messages GROUP BY 1 ORDER BY 1"
+    assert await ask(database, told) == [("TransactionEnded", 2), ("TransactionUpdated", 1)]
+    async with database.transaction(["default"]) as connection:
+        await connection.execute("UPDATE parked_messages SET resolved_at = now()")
+    await lane.fold_pages([StoredPage(3, page(event(bodies[0])))])
+    assert await ask(database, told) == [("TransactionEnded", 2), ("TransactionUpdated", 2)]
+    assert await ask(database, "SELECT count(*) FROM meter_values") == [(11,)]
+
+
+async def test_a_poison_event_costs_its_batch_a_few_savepoints(
+    bus: Client, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not one for every event: a process that folds for longer than its claim lasts would lose its lanes."""
+    good = [each for n in range(128) for each in session_events(f"CP{n}", "1")]
+    poison = event(TransactionStarted("9", 1, 1, T0, IdToken("nul\0"), 100), "BAD")
+    lane = lane_of(await claimed(database), bus, database)
+    await lane.recall()
+    applied = 0
+    load = sessions.load
+
+    async def counted(*arguments: Any) -> Any:
+        nonlocal applied
+        applied += 1
+        return await load(*arguments)
+
+    monkeypatch.setattr(sessions, "load", counted)
+    await lane.fold_pages([StoredPage(1, page(*good[:300], poison, *good[300:]))])
+    assert [row[2:] for row in await ask(database, SUMMARY)] == [("Ended", 1_000, 1, 2)] * 128
+    assert lane.statistics.parked == 1
+    assert applied <= 2 * (len(good).bit_length() + 1)
 
 
 async def test_a_station_that_empties_its_queue_in_any_order_ends_in_one_session(bus: Client, database: Database) -> None:
@@ -370,6 +412,20 @@ async def test_the_page_at_the_offset_tells_whether_the_journal_is_the_one_that_
             await connection.execute("UPDATE lanes SET stream_seq = $2 WHERE lane = $1", LANE, 1 if lost == "another lane's" else 3)
     await lane.recall()
     assert lane.statistics.offset == (2 if lost == "purged" else 0)
+
+
+async def test_the_newest_session_has_the_highest_number_whichever_lane_folded_it(bus: Client, database: Database) -> None:
+    """Operators' lists go by it."""
+    async with database.transaction(()) as connection:
+        held, _ = await offsets.hold(connection, "a", 60)
+    lanes = [lane_of(claim, bus, database) for claim in held[:2]]
+    for n in range(6):
+        lane = lanes[n % 2]
+        if n < 2:
+            await lane.recall()
+        await lane.fold_pages([StoredPage(n + 1, page(*session_events(f"CP{n}a", "1"), *session_events(f"CP{n}b", "1")))])
+    listed = [row[0] for row in await ask(database, "SELECT charger FROM sessions ORDER BY id")]
+    assert listed == [f"CP{n}{half}" for n in range(6) for half in "ab"]
 
 
 async def test_a_transaction_id_that_begins_anew_leaves_the_session_it_had(bus: Client, database: Database) -> None:

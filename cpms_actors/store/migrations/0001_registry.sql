@@ -48,7 +48,7 @@ CREATE TABLE chargers (
     model            text,
     note             text,
     created_at       timestamptz NOT NULL DEFAULT now(),
-    -- what the charger said of itself, and the state of its connection (its epoch: an older one never overwrites a newer one)
+    -- what the charger said of itself, and the state of its connection (its number: the end of an older one does not count)
     vendor           text,
     reported_model   text,
     serial           text,

@@ -31,7 +31,7 @@ CREATE TABLE journal_writers (
     PRIMARY KEY (lane, writer)
 );
 
--- The newest ownership of each slot that was seen: events of an older one are parked.
+-- The newest ownership of each slot that was seen: of an older one all counts but the end of its connections.
 CREATE TABLE slot_epochs (
     slot  integer PRIMARY KEY,
     epoch bigint  NOT NULL
@@ -136,6 +136,9 @@ CREATE TABLE parked_messages (
 
 CREATE INDEX parked_messages_of_tenant ON parked_messages (tenant_id, id);
 CREATE INDEX parked_messages_open ON parked_messages (tenant_id, id) WHERE resolved_at IS NULL;
+-- A charger may send the readings of a transaction that nobody knows for days: they are in meter_values, and one message tells of them.
+CREATE UNIQUE INDEX parked_messages_once ON parked_messages (tenant_id, charger, detail)
+    WHERE reason = 'unknown-transaction' AND action = 'TransactionUpdated' AND resolved_at IS NULL;
 CREATE INDEX parked_messages_resolved ON parked_messages (resolved_at) WHERE resolved_at IS NOT NULL;
 
 -- Any other action a charger may send, as it came.
