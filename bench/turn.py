@@ -144,7 +144,7 @@ def _lines(version: str, ports: _Ports, count: int) -> list[Line]:
     slot = Slot(1, 1, 1, ports)
     lines = []
     for number in range(count):
-        line = Line(Charger(office, slot, tenant, ChargerRecord("default", f"CP{number}"), behaviour), version, "bench")
+        line = Line(Charger(office, slot, ChargerRecord("default", f"CP{number}"), behaviour), version, "bench")
         line.on_open(ports)
         line.on_text(b'[2,"boot"' + call("BootNotification", _BOOTS[version]))
         assert b'"Accepted"' in ports.answer, ports.answer

@@ -46,7 +46,8 @@ def die_with_parent() -> None:
 class RunningCpms:
     """The whole system as `cpms up` runs it, in a directory of its own. `ws_url` takes `/<charger>` at its end."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, **settings: str) -> None:
+        """`settings` are environment variables."""
         self.directory = directory
         environment = {name: value for name, value in os.environ.items() if not name.startswith("CPMS_")}
         self._log = (directory / "log").open("wb")
@@ -56,7 +57,7 @@ class RunningCpms:
             stdout=subprocess.PIPE,
             stderr=self._log,
             cwd=directory,
-            env=environment | {"CPMS_CHARGING_PLANTED_BUG": "true", "CPMS_CHARGING_VERDICT_TTL_S": "1"},
+            env=environment | {"CPMS_CHARGING_PLANTED_BUG": "true", "CPMS_CHARGING_VERDICT_TTL_S": "1"} | settings,
             preexec_fn=die_with_parent,
         )
         assert self._process.stdout is not None
@@ -135,7 +136,7 @@ class RunningCpms:
 
     def processes(self) -> list[psutil.Process]:
         """The processes of the stack."""
-        return list(psutil.Process(self.pid).children(recursive=True))
+        return [child for child in psutil.Process(self.pid).children(recursive=True) if _words_of(child)]
 
     def kill(self, *words: str) -> None:
         """kill -9 of the process whose command line has these words, as soon as there is one."""
@@ -144,10 +145,15 @@ class RunningCpms:
         )
         victim.kill()
 
+    def kill_broker(self) -> None:
+        """kill -9 of nats-server."""
+        (broker,) = (process for process in self.processes() if _program_of(process).endswith("/nats-server"))
+        broker.kill()
+
     def kill_postgres(self) -> None:
         """kill -9 of the postmaster: its backends end with it."""
-        postgres = [process for process in self.processes() if process.name() == "postgres"]
-        next(process for process in postgres if process.parent() not in postgres).kill()
+        (postmaster,) = (process for process in self.processes() if _program_of(process).endswith("/bin/postgres"))
+        postmaster.kill()
 
     def close(self) -> None:
         self._process.terminate()
@@ -156,7 +162,12 @@ class RunningCpms:
 
 
 def _words_of(process: psutil.Process) -> list[str]:
+    """Its command line; nothing when it has gone meanwhile. Postgres's backends overwrite theirs with what they do."""
     try:
         return list(process.cmdline())
     except psutil.NoSuchProcess:
         return []
+
+
+def _program_of(process: psutil.Process) -> str:
+    return next(iter(_words_of(process)), "")

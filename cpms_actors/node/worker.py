@@ -107,7 +107,8 @@ class Worker:
         self._counters = Counters()
         self._turns = TaskPool("turns", TURNS_MAX)
         self._live = LiveStore(bus.jetstream, self._fenced)
-        self._journals = [Journal(bus.jetstream, lane, f"{name}.{self.started_at}", settings.journal) for lane in range(LANES)]
+        writer = f"{name}.{self.started_at}.{uuid4().hex[:8]}"  # page numbers count within it: no other process may ever have it
+        self._journals = [Journal(bus.jetstream, lane, writer, settings.journal) for lane in range(LANES)]
         self._slots: dict[int, Slot] = {}
         self._dialects: dict[str, Dialect] = {"1.6": Dialect16(), "2.0.1": dialect201(), "2.1": dialect21()}
         self._behaviours: dict[str, Behaviour] = {}

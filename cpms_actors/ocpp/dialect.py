@@ -188,8 +188,14 @@ def moment(text: str | None, now: int, doubts: Doubts) -> int:
 
 
 def energy_register(samples: tuple[Sample, ...], context: str) -> int | None:
-    """The main energy register among samples of this context, in Wh."""
+    """The energy register at the outlet among samples of this context, in Wh: what the car was given is what is billed."""
     for sample in samples:
-        if sample.context == context and sample.measurand == ENERGY and sample.phase is None and sample.signed is None:
+        if (
+            sample.context == context
+            and sample.measurand == ENERGY
+            and sample.phase is None
+            and sample.signed is None
+            and sample.location in (None, "Outlet")
+        ):
             return round(sample.value)
     return None

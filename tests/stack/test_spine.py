@@ -87,8 +87,7 @@ def test_a_session_is_billed_once_although_nats_and_every_pool_are_killed(runnin
             await session.begin(s, 1000)
             for name in ("session", "tariff"):
                 running_cpms.kill("pool", name)
-            nats = next(child for child in running_cpms.processes() if "nats-server" in child.name())
-            nats.kill()
+            running_cpms.kill_broker()
             await insist(session.meter, s, 20, 6000)
             await insist(session.end, s, 30, 8000)
 
