@@ -8,6 +8,7 @@ question came on it. What we ask (`call`) and what the charger asks never wait f
 """
 
 from typing import Any, Final
+from zlib import crc32
 
 import anyio
 from msgspec import Raw
@@ -229,7 +230,7 @@ class Charger:
             else:
                 inbound = answer.inbound
                 if self.conversation is not None:
-                    self.conversation.remembered = (inbound.call, answer.text)
+                    self.conversation.remembered = (inbound.call.id, crc32(inbound.call.payload), answer.text)
                 if inbound.line is self.line and inbound.line.send(answer.text):  # `_say`, without the call
                     self._office.counters.messages_out += 1
         self.actor.resume()

@@ -7,6 +7,7 @@ charger has one CALL outstanding, and what it repeats is that one.
 """
 
 from typing import Final, TypeAlias
+from zlib import crc32
 
 from msgspec import Raw, Struct
 
@@ -73,7 +74,8 @@ class Conversation:
         self.version = version
         self.lenient = lenient
         self.outstanding: OutboundCall | None = None
-        self.remembered: tuple[Call | Send, bytes] | None = None  # the last money frame and its answer, for a retry under the same id
+        # Id, content digest and answer of the last money frame. A digest, for the frame itself would keep its memory for ever.
+        self.remembered: tuple[str, int, bytes] | None = None
         self._id_max = LENIENT_ID_LENGTH_MAX if lenient else frames.ID_LENGTH_MAX
 
     def receive(self, text: bytes) -> Received:
@@ -84,8 +86,8 @@ class Conversation:
                 return self._faulty("the message id is too long", frame.id[:LENIENT_ID_LENGTH_MAX])
             remembered = self.remembered
             # The same id with other content is a charger that counts badly, not a retry: it wants its own answer.
-            if remembered is not None and remembered[0].id == frame.id and bytes(remembered[0].payload) == bytes(frame.payload):
-                return Repeated(remembered[1])
+            if remembered is not None and remembered[0] == frame.id and remembered[1] == crc32(frame.payload):
+                return Repeated(remembered[2])
             return frame
         return self._receive_other(frame)
 
