@@ -69,7 +69,7 @@ class Behaviour:
         rule = dialect.rules.get(call.action)
         if rule is None:
             return self._unknown(state, inbound, dialect)
-        if rule.action.send is not isinstance(call, Send):
+        if rule.action.send is not (type(call) is Send):
             return self._refuse(
                 state, inbound, "NotSupported", f"{call.action} does not travel as this message type", "wrong_message_type"
             )
