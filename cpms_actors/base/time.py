@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
+from math import floor
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MS = timedelta(milliseconds=1)
@@ -19,7 +20,7 @@ def parse_rfc3339(text: str) -> int | None:
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
     try:
-        return (moment - EPOCH) // _MS
+        return floor(moment.timestamp() * 1000 + 0.0005)  # a double holds the milliseconds of any year with three decimals to spare
     except OverflowError:
         return None
 

@@ -1,22 +1,31 @@
 """Checkpoints of chargers' live state in a JetStream KV bucket, so that an actor survives its process.
 
 A checkpoint carries the slot epoch of its writer and is written with the revision it replaces: when another owner has written
-meanwhile the write is refused, and the writer knows that it has lost the slot. Saves wait in a bounded queue and go out together.
+meanwhile the write is refused, and the writer knows that it has lost the slot. Saves wait, the newest of each charger, and go out
+together.
+
+While NATS is away the store is *stalled*: from the first write that fails for want of an answer, whoever waits hears False, and so
+does every new save, at once. The newest checkpoints stay, one of them goes out again and again as a probe, and when it is stored so
+are the others.
 """
 
 import asyncio
 from collections.abc import Callable
+from enum import Enum, auto
+from itertools import islice
 from typing import Final
 
 import msgspec
 from msgspec import Struct
+from nats.errors import BadSubjectError, MaxPayloadError
 from nats.errors import Error as NatsError
 from nats.js import JetStreamContext
 from nats.js.api import KeyValueConfig, StorageType
-from nats.js.errors import APIError, BucketNotFoundError, NotFoundError
+from nats.js.errors import APIError, BucketNotFoundError, NotFoundError, ServiceUnavailableError
 from nats.js.kv import KeyValue
 
 from cpms_actors.bus import subjects
+from cpms_actors.bus.waiters import Then, tell
 from cpms_actors.observe import logs
 
 log = logs.get("live")
@@ -25,7 +34,9 @@ WAITING_MAX: Final = 20_000
 TOGETHER_MAX: Final = 128
 TIMEOUT_S: Final = 5.0
 WRONG_REVISION: Final = (10_071, 10_164)  # JetStream: wrong last sequence, and its constant form
-Then = Callable[[bool], None]
+RETRY_FIRST_S: Final = 0.1
+RETRY_MAX_S: Final = 2.0
+OF_ITS_OWN: Final = (APIError, MaxPayloadError, BadSubjectError)  # JetStream answered, or it is the checkpoint's own fault
 
 
 class Checkpoint(Struct, frozen=True, array_like=True, gc=False):
@@ -47,6 +58,22 @@ async def open_bucket(jetstream: JetStreamContext, name: str, replicas: int) -> 
         return await jetstream.create_key_value(KeyValueConfig(bucket=name, history=1, storage=StorageType.FILE, replicas=replicas))
 
 
+class Save(Struct):
+    """The newest checkpoint of one charger, and whoever waits to hear that it, or one before it, is durable."""
+
+    key: str
+    checkpoint: Checkpoint
+    waiters: list[Then]
+
+
+class Outcome(Enum):
+    """What became of one write."""
+
+    STORED = auto()
+    REFUSED = auto()  # by JetStream, or because a newer owner has written
+    UNANSWERED = auto()
+
+
 class LiveStore:
     """The checkpoints of one worker. Lives on the host loop; `save` never blocks."""
 
@@ -55,11 +82,22 @@ class LiveStore:
         self._on_fenced = on_fenced
         self._revisions: dict[str, int] = {}
         self._loaded: dict[str, bytes] = {}
-        self._waiting: list[tuple[str, Checkpoint, Then]] = []
+        self._waiting: dict[str, Save] = {}
+        self._writing: list[Save] = []
+        self._waiters = 0  # not told yet
         self._awake = asyncio.Event()
+        self._stalled = False
+        self._closed = False
         self.saved = 0
         self.refusals = 0
         self.fenced = 0
+        self.stalls = 0
+        self.waiting_peak = 0
+
+    @property
+    def waiting(self) -> int:
+        """Checkpoints that are not stored yet."""
+        return len(self._waiting) + len(self._writing)
 
     async def load(self, bucket: KeyValue) -> int:
         """Read every checkpoint there is; `take` gives them out. How many."""
@@ -70,10 +108,16 @@ class LiveStore:
                     break
                 if entry.value and entry.revision is not None:
                     self._revisions[entry.key] = entry.revision
-                    self._loaded[entry.key] = _decode(entry.value).live
+                    self._read(entry.key, entry.value)
         finally:
             await watcher.stop()  # type: ignore[no-untyped-call]  # untyped in nats-py
         return len(self._loaded)
+
+    def _read(self, key: str, value: bytes) -> None:
+        try:
+            self._loaded[key] = _decode(value).live
+        except msgspec.DecodeError as error:  # the charger starts afresh, as one without a checkpoint; the others are not held up
+            log.error("checkpoint_unreadable", key=key, error=repr(error))
 
     def take(self, key: str) -> bytes | None:
         """The live state a charger had when its last owner saved it, once."""
@@ -84,26 +128,88 @@ class LiveStore:
         self._loaded[key] = live
 
     def save(self, key: str, epoch: int, live: bytes, then: Then) -> bool:
-        """Store a checkpoint; `then` hears whether it is durable. False, and counted, when too many wait: `then` is not called."""
-        if len(self._waiting) >= WAITING_MAX:
+        """Store a checkpoint; `then` hears whether it is durable. False, and counted, when too many wait: `then` is not called.
+
+        A checkpoint takes the place of one of the same key that still waits. After False the checkpoint may still become durable.
+        """
+        waiting = self._waiting.get(key)
+        if self._closed or self._waiters >= WAITING_MAX or (waiting is None and len(self._waiting) >= WAITING_MAX):
             self.refusals += 1
             return False
-        self._waiting.append((key, Checkpoint(epoch, live), then))
+        if waiting is None:
+            waiting = self._waiting[key] = Save(key, Checkpoint(epoch, live), [])
+        else:
+            waiting.checkpoint = Checkpoint(epoch, live)
         self._awake.set()
+        if self._stalled:
+            tell((then,), False)
+        else:
+            waiting.waiters.append(then)
+            self._waiters += 1
         return True
 
     async def run(self) -> None:
-        """Write checkpoints until cancelled."""
-        while True:
-            await self._awake.wait()
-            batch, self._waiting = self._waiting[:TOGETHER_MAX], self._waiting[TOGETHER_MAX:]
-            if not self._waiting:
-                self._awake.clear()
-            outcomes = await asyncio.gather(*(self._write(key, checkpoint) for key, checkpoint, _ in batch))
-            for (_, _, then), stored in zip(batch, outcomes, strict=True):
-                then(stored)
+        """Write checkpoints until cancelled; then whoever waits hears False and nothing is saved any more, until it is run again."""
+        self._closed = self._stalled = False
+        delay = RETRY_FIRST_S
+        try:
+            while True:
+                await self._awake.wait()
+                await self._write_together(1 if self._stalled else TOGETHER_MAX)
+                if self._stalled:
+                    await asyncio.sleep(delay)
+                    delay = min(delay * 2, RETRY_MAX_S)
+                else:
+                    delay = RETRY_FIRST_S
+        except asyncio.CancelledError:
+            self._closed = True
+            raise
+        finally:
+            self._stalled = True  # nobody shall wait for what nobody does
+            writing, self._writing = self._writing, []
+            self._settle(writing, [Outcome.UNANSWERED] * len(writing))
+            self._give_up_waiters()
 
-    async def _write(self, key: str, checkpoint: Checkpoint) -> bool:
+    async def _write_together(self, at_most: int) -> None:
+        """Write some of what waits and tell whoever waits for it."""
+        self.waiting_peak = max(self.waiting_peak, self.waiting)
+        self._writing = [self._waiting.pop(key) for key in list(islice(self._waiting, at_most))]
+        if not self._waiting:
+            self._awake.clear()
+        results = await asyncio.gather(*(self._write(save.key, save.checkpoint) for save in self._writing), return_exceptions=True)
+        writing, self._writing = self._writing, []
+        outcomes = [_outcome(save.key, result) for save, result in zip(writing, results, strict=True)]
+        if self._stalled and Outcome.UNANSWERED not in outcomes:
+            self._stalled = False
+            log.info("checkpoints_flow", waiting=self.waiting)
+        self._settle(writing, outcomes)
+
+    def _settle(self, saves: list[Save], outcomes: list[Outcome]) -> None:
+        """Tell whoever waits; keep what went unanswered, unless something newer waits: bounded by what may wait and one batch."""
+        for save, outcome in zip(saves, outcomes, strict=True):
+            self._tell(save, outcome is Outcome.STORED)
+            if outcome is Outcome.UNANSWERED:
+                self._waiting.setdefault(save.key, save)
+                self._awake.set()
+
+    def _stall(self, error: Exception) -> None:
+        """There is no answer: whoever waits for a later write need not."""
+        if not self._stalled:
+            self._stalled = True
+            self.stalls += 1
+            log.warning("checkpoints_stalled", error=repr(error), waiting=self.waiting)
+        self._give_up_waiters()
+
+    def _give_up_waiters(self) -> None:
+        for save in list(self._waiting.values()):
+            self._tell(save, False)
+
+    def _tell(self, save: Save, durable: bool) -> None:
+        waiters, save.waiters = save.waiters, []
+        self._waiters -= len(waiters)
+        tell(waiters, durable)
+
+    async def _write(self, key: str, checkpoint: Checkpoint) -> Outcome:
         for _ in range(2):  # the second time with the revision that the first was told of
             try:
                 ack = await self._jetstream.publish(
@@ -112,32 +218,44 @@ class LiveStore:
                     timeout=TIMEOUT_S,
                     headers={"Nats-Expected-Last-Subject-Sequence": str(self._revisions.get(key, 0))},
                 )
-            except APIError as error:
-                if error.err_code not in WRONG_REVISION:
-                    log.warning("checkpoint_failed", key=key, error=repr(error))
-                    return False
-                if not await self._still_mine(key, checkpoint.epoch):
-                    return False
             except (NatsError, TimeoutError, OSError) as error:
-                log.warning("checkpoint_failed", key=key, error=repr(error))
-                return False
+                if not isinstance(error, APIError) or error.err_code not in WRONG_REVISION:
+                    return self._failed(key, error)
+                outcome = await self._whose(key, checkpoint.epoch)
+                if outcome is not None:
+                    return outcome
             else:
                 self._revisions[key] = ack.seq
                 self.saved += 1
-                return True
-        return False
+                return Outcome.STORED
+        return Outcome.REFUSED
 
-    async def _still_mine(self, key: str, epoch: int) -> bool:
-        """Whether the revision that is in the way is our own, from a save that timed out and was stored all the same."""
+    def _failed(self, key: str, error: Exception) -> Outcome:
+        if isinstance(error, OF_ITS_OWN) and not isinstance(error, ServiceUnavailableError):
+            log.warning("checkpoint_failed", key=key, error=repr(error))
+            return Outcome.REFUSED
+        self._stall(error)
+        return Outcome.UNANSWERED
+
+    async def _whose(self, key: str, epoch: int) -> Outcome | None:
+        """None when the revision in the way is our own, from a save that timed out and was stored all the same; else what became of
+        this one."""
         try:
             stored = await self._jetstream.get_last_msg(f"KV_{subjects.LIVE_BUCKET}", f"$KV.{subjects.LIVE_BUCKET}.{key}")
-        except (NatsError, APIError, TimeoutError, OSError) as error:
-            log.warning("checkpoint_failed", key=key, error=repr(error))
-            return False
+        except (NatsError, TimeoutError, OSError) as error:
+            return self._failed(key, error)
         if stored.data and _decode(stored.data).epoch > epoch:
             self.fenced += 1
             log.warning("slot_lost", key=key, epoch=epoch)
             self._on_fenced(key)
-            return False
+            return Outcome.REFUSED
         self._revisions[key] = stored.seq or 0
-        return True
+        return None
+
+
+def _outcome(key: str, result: Outcome | BaseException) -> Outcome:
+    """A write that failed in no foreseen way, an unreadable revision in its way or a fault of `on_fenced`, costs only itself."""
+    if isinstance(result, Outcome):
+        return result
+    log.error("checkpoint_failed", key=key, exc_info=result)
+    return Outcome.REFUSED

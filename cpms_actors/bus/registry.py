@@ -3,23 +3,21 @@
     tenant.<tenant>                       domain.access.Tenant, msgpack
     charger.<slot>.<tenant>.<charger>     domain.access.ChargerRecord, msgpack
 
-The whole bucket is read at start and watched from then on. After every reconnection the watch begins anew: a watch that went silent
-with the broker would go unnoticed otherwise. What vanished meanwhile is found by comparing with what the new watch brought.
+The whole bucket is read at start and watched from then on (`bus.watching`). A value that cannot be read, such as one that a newer
+release wrote, leaves the one before it in force.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from typing import Final
 
 import msgspec
 from nats.aio.client import Client
-from nats.errors import Error as NatsError
-from nats.errors import TimeoutError as NatsTimeout
-from nats.js.errors import APIError
 from nats.js.kv import KeyValue
 
 from cpms_actors.base.errors import Unavailable
-from cpms_actors.base.ids import from_subject_token
+from cpms_actors.base.ids import from_subject_token, subject_token
+from cpms_actors.bus.watching import Watch
 from cpms_actors.domain.access import ChargerRecord, Tenant
 from cpms_actors.observe import logs
 
@@ -27,20 +25,22 @@ log = logs.get("registry")
 
 _read_tenant: Final = msgspec.msgpack.Decoder(Tenant).decode
 _read_charger: Final = msgspec.msgpack.Decoder(ChargerRecord).decode
-CHECK_S: Final = 2.0
 
 OnCharger = Callable[[str, str, ChargerRecord | None], None]
+OnTenant = Callable[[str, Tenant | None], None]
 
 
 class Registry:
-    """The mirror. `on_charger` hears every change of a charger after the first complete reading; None: it is gone."""
+    """The mirror. `on_charger` and `on_tenant` hear every change after the first complete reading; None: it is gone."""
 
-    def __init__(self, client: Client, bucket: KeyValue, on_charger: OnCharger) -> None:
+    def __init__(
+        self, client: Client, bucket: KeyValue, on_charger: OnCharger, on_tenant: OnTenant = lambda _tenant, _record: None
+    ) -> None:
         self.tenants: dict[str, Tenant] = {}
         self.chargers: dict[tuple[str, str], ChargerRecord] = {}
-        self._client = client
-        self._bucket = bucket
+        self._watch = Watch(client, bucket, "registry", self._apply, self._on_read)
         self._on_charger = on_charger
+        self._on_tenant = on_tenant
         self._complete = asyncio.Event()
 
     async def complete(self, deadline_s: float) -> None:
@@ -53,61 +53,49 @@ class Registry:
 
     async def run(self) -> None:
         """Mirror until cancelled."""
-        while True:
-            reconnects = self._client.stats["reconnects"]
-            try:
-                await self._watch(reconnects)
-            except (NatsError, APIError, TimeoutError, OSError) as error:
-                log.warning("registry_watch_failed", error=repr(error))
-                await asyncio.sleep(CHECK_S / 4)
+        await self._watch.run()
 
-    async def _watch(self, reconnects: int) -> None:
-        """Follow one watch until the client has reconnected."""
-        watcher = await self._bucket.watchall()
-        seen: set[str] = set()
-        reading = True
-        try:
-            while self._client.stats["reconnects"] == reconnects:
-                try:
-                    entry = await watcher.updates(CHECK_S)  # type: ignore[no-untyped-call]  # untyped in nats-py
-                except NatsTimeout:
-                    continue
-                if entry is None:
-                    reading = False
-                    self._drop_all_but(seen)
-                    self._complete.set()
-                elif isinstance(entry, KeyValue.Entry):
-                    if reading:
-                        seen.add(entry.key)
-                    self._apply(entry.key, entry.value if entry.operation is None else None)
-        finally:
-            await watcher.stop()  # type: ignore[no-untyped-call]  # untyped in nats-py
-
-    def _apply(self, key: str, value: bytes | None) -> None:
-        kind, *parts = key.split(".")
-        match kind, parts:
-            case "tenant", [tenant]:
-                if value:
-                    self.tenants[from_subject_token(tenant)] = _read_tenant(value)
-                else:
-                    self.tenants.pop(from_subject_token(tenant), None)
-            case "charger", [_, tenant, charger]:
+    def _apply(self, key: str, value: bytes | None, _revision: int) -> None:
+        match key.split("."):
+            case ["tenant", tenant]:
+                self._set_tenant(from_subject_token(tenant), _read_tenant(value) if value else None)
+            case ["charger", _, tenant, charger]:
                 self._set_charger((from_subject_token(tenant), from_subject_token(charger)), _read_charger(value) if value else None)
             case _:
                 log.warning("registry_key_unknown", key=key)
 
+    def _set_tenant(self, name: str, tenant: Tenant | None) -> None:
+        if self.tenants.get(name) == tenant:
+            return  # a reading after a reconnection brings what is known
+        if tenant is None:
+            del self.tenants[name]
+        else:
+            self.tenants[name] = tenant
+        self._announce(self._on_tenant, name, tenant)
+
     def _set_charger(self, name: tuple[str, str], record: ChargerRecord | None) -> None:
+        if self.chargers.get(name) == record:
+            return
         if record is None:
-            self.chargers.pop(name, None)
+            del self.chargers[name]
         else:
             self.chargers[name] = record
-        if self._complete.is_set():
-            self._on_charger(*name, record)
+        self._announce(self._on_charger, *name, record)
 
-    def _drop_all_but(self, seen: set[str]) -> None:
-        names = {tuple(from_subject_token(part) for part in key.split(".")[2:]) for key in seen if key.startswith("charger.")}
-        for name in [name for name in self.chargers if name not in names]:
+    def _on_read(self, seen: Set[str]) -> None:
+        """The bucket has been read: what it does not have is gone. Keys are compared as they stand, readable or not."""
+        tails = {key.split(".", 1)[1] for key in seen if key.startswith("tenant.")}
+        for tenant in [tenant for tenant in self.tenants if subject_token(tenant) not in tails]:
+            self._set_tenant(tenant, None)
+        tails = {key.split(".", 2)[2] for key in seen if key.startswith("charger.") and key.count(".") == 3}
+        for name in [name for name in self.chargers if f"{subject_token(name[0])}.{subject_token(name[1])}" not in tails]:
             self._set_charger(name, None)
-        tenants = {from_subject_token(key.partition(".")[2]) for key in seen if key.startswith("tenant.")}
-        for tenant in [tenant for tenant in self.tenants if tenant not in tenants]:
-            del self.tenants[tenant]
+        self._complete.set()
+
+    def _announce(self, listener: Callable[..., None], *change: object) -> None:
+        """Tell a listener, after the first complete reading. What it raises is its own fault and ends here, in the log."""
+        if self._complete.is_set():
+            try:
+                listener(*change)
+            except Exception as error:
+                log.error("registry_listener_failed", change=change[:-1], exc_info=error)

@@ -8,6 +8,8 @@ messages. In 2.x the schemas name their definitions; 1.6 nests them without a na
 here. Two things of one name that differ in content keep apart: the later is prefixed with its message (`StopTransactionMeterValue`).
 A keyword that the generator does not understand stops it, so that no rule of a later release can be dropped unnoticed.
 
+One rule is ours: an integer that the schema leaves unbounded is bounded by what the journal and the database can hold, 64 bits.
+
 For development only: neither the schemas nor `ocpp` are needed to run.
 """
 
@@ -19,6 +21,8 @@ from importlib.metadata import version as package_version
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
+
+from cpms_actors.ocpp.messages.fields import INT64_MAX, INT64_MIN
 
 Schema: TypeAlias = Mapping[str, Any]
 Thing = TypeVar("Thing")
@@ -82,6 +86,8 @@ PARTS_OF_16: Final = {
 """OCPP 1.6 section 7: the type of the field of this name."""
 
 _ENUM_OF_FIELD: Final = {field: name for name, fields in ENUMS_OF_16.items() for field in fields}
+_BOUND_NAMES: Final = {INT64_MIN: "INT64_MIN", INT64_MAX: "INT64_MAX"}
+_FIELD_WORDS: Final = ("DateTime", "INT64_MAX", "INT64_MIN", "Integer", "Maybe", "Message", "OpenMessage", "require_tenths")
 _PROSE: Final = {"$schema", "$id", "title", "comment", "description", "javaType", "default", "format", "definitions"}
 # Per type: the keywords it may have and what Meta calls them, "" where Meta is not concerned. `additionalProperties` of a string and
 # `additionalItems` beside one schema for all items say nothing.
@@ -160,10 +166,12 @@ class Gathered:
         if schema.get("format") == "date-time":
             return "DateTime"
         metas = _metas(schema)
+        if kind == "integer":
+            return _annotated("int", {"ge": INT64_MIN, "le": INT64_MAX} | metas) if metas else "Integer"
         if kind == "string" and metas.keys() == {"max_length"}:
             self.lengths.add(metas["max_length"])
             return f"String{metas['max_length']}"
-        return _annotated({"string": "str", "integer": "int", "number": "float", "boolean": "bool"}[kind], metas)
+        return _annotated({"string": "str", "number": "float", "boolean": "bool"}[kind], metas)
 
     def _once(self, known: dict[str, Thing], name: str, thing: Thing) -> str:
         """The name under which the thing stands in the module: its own, or with its message before it when that is taken."""
@@ -194,7 +202,8 @@ def _metas(schema: Schema) -> dict[str, int]:
 def _annotated(inner: str, metas: Mapping[str, int]) -> str:
     if not metas:
         return inner
-    return f"Annotated[{inner}, Meta({', '.join(f'{name}={bound}' for name, bound in metas.items())})]"
+    bounds = ", ".join(f"{name}={_BOUND_NAMES.get(bound, bound)}" for name, bound in metas.items())
+    return f"Annotated[{inner}, Meta({bounds})]"
 
 
 def _module(version: str, source: str, gathered: Gathered) -> str:
@@ -203,7 +212,7 @@ def _module(version: str, source: str, gathered: Gathered) -> str:
     for name, shape in (*gathered.parts.items(), *gathered.messages.items()):
         body += ["", "", *_struct(name, shape)]
     text = "\n".join(body)
-    fields = [name for name in ("DateTime", "Maybe", "Message", "OpenMessage", "require_tenths") if re.search(rf"\b{name}\b", text)]
+    fields = [name for name in _FIELD_WORDS if re.search(rf"\b{name}\b", text)]
     words = [name for name in ("Annotated", "Any", "Literal", "TypeAlias") if re.search(rf"\b{name}\b", text)]
     made = f"generated from the JSON schemas of {source} by `python -m {__package__}.generate`: do not edit."
     return "\n".join(

@@ -14,7 +14,8 @@ from cpms_actors.base.settings import Nats, Settings
 from cpms_actors.bus import subjects
 from cpms_actors.bus.client import connect
 from cpms_actors.bus.journal import Journal, ensure_stream
-from cpms_actors.domain.events import PAGE_DECODER, Event, Page, Seen
+from cpms_actors.bus.publishing import StreamPublisher
+from cpms_actors.domain.events import PAGE_DECODER, Event, Page, Reported, Seen
 
 
 def event(number: int) -> Event:
@@ -42,7 +43,7 @@ def with_journal(url: str, use: Callable[[Client, Journal], Awaitable[None]], **
         try:
             await ensure_stream(client.jetstream(), all_settings)
             await client.jetstream().purge_stream(subjects.JOURNAL_STREAM)
-            journal = Journal(client.jetstream(), 3, uuid4().hex, all_settings.journal)
+            journal = Journal(StreamPublisher(client), 3, uuid4().hex, all_settings.journal)
             running = asyncio.create_task(journal.run())
             try:
                 await use(client, journal)
@@ -162,3 +163,40 @@ def test_the_stream_refuses_to_grow_beyond_its_bound_and_says_so(nats_url: str) 
             await client.jetstream().publish(subjects.journal(0), b"x" * 200_000)
 
     with_journal(nats_url, use, bytes_max=123_456)
+
+
+def test_more_bytes_than_the_server_takes_in_one_message_go_out_in_several(nats_url: str) -> None:
+    """nats-server takes 1 MiB unless told otherwise, and ends the connection of a client that sends more."""
+
+    async def use(client: Client, journal: Journal) -> None:
+        told: list[bool] = []
+        for number in range(60):
+            body = Reported("DataTransfer", b"x" * 60_000)
+            assert journal.append(Event(0, 1, number, "default", "CP1", 1, "", 0, body), told.append)
+        await until(lambda: len(told) == 60)
+        assert told == [True] * 60
+        assert [e.number for page in await pages(client) for e in page.events] == list(range(60))
+        assert client.stats["reconnects"] == 0
+
+    with_journal(nats_url, use)
+
+
+def test_the_end_of_a_lane_stores_what_waits(nats_url: str) -> None:
+    async def main() -> None:
+        settings = Settings(nats=Nats(url=nats_url))
+        client = await connect(settings.nats, "test")
+        await ensure_stream(client.jetstream(), settings)
+        await client.jetstream().purge_stream(subjects.JOURNAL_STREAM)
+        journal = Journal(client.jetstream(), 3, uuid4().hex, settings.journal, client.max_payload)
+        running = asyncio.create_task(journal.run())
+        await asyncio.sleep(0)
+        told: list[bool] = []
+        for number in range(2000):
+            journal.append(event(number), told.append)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        assert told == [True] * 2000
+        assert [e.number for page in await pages(client) for e in page.events] == list(range(2000))
+        await client.close()
+
+    asyncio.run(main())

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from nats.aio.client import Client
 
 from cpms_actors.base.settings import Nats
-from cpms_actors.bus import slots, subjects
+from cpms_actors.bus import subjects
 from cpms_actors.bus.client import connect
 from cpms_actors.bus.live import LiveStore, open_bucket
 
@@ -85,12 +85,16 @@ def test_a_save_of_ours_that_was_thought_lost_does_not_fence_us(nats_url: str) -
     with_client(nats_url, use)
 
 
-def test_every_claim_of_a_slot_has_a_larger_epoch(nats_url: str) -> None:
+def test_a_checkpoint_that_cannot_be_read_costs_only_its_charger(nats_url: str) -> None:
     async def use(client: Client) -> None:
-        bucket = await open_bucket(client.jetstream(), subjects.SLOTS_BUCKET, 1)
-        first = await slots.claim(bucket, range(8), "a", 1)
-        second = await slots.claim(bucket, range(8), "b", 2)
-        assert sorted(first) == list(range(8))
-        assert all(second[slot] > first[slot] for slot in first)
+        bucket = await open_bucket(client.jetstream(), subjects.LIVE_BUCKET, 1)
+        await bucket.put("8.t.bad", b"\xc1")
+        first, running = await open_store(client, [])
+        assert await save(first, "8.t.good", 1, b"one")
+        running.cancel()
+        second, running = await open_store(client, [])
+        assert (second.take("8.t.good"), second.take("8.t.bad")) == (b"one", None)
+        assert await save(second, "8.t.bad", 1, b"anew")
+        running.cancel()
 
     with_client(nats_url, use)

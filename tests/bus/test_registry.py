@@ -1,12 +1,15 @@
 """The registry's mirror on a real nats-server: complete at start, followed afterwards, and right again after an outage."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
 from typing import Any
 
 import msgspec
 import pytest
+from nats.aio.client import Client
 from nats.errors import Error as NatsError
+from nats.js.errors import NoKeysError
 from nats.js.kv import KeyValue
 
 from cpms_actors.base.errors import Unavailable
@@ -44,7 +47,7 @@ async def insist(work: Callable[[], Awaitable[None]]) -> None:
 
 
 def test_what_is_there_is_read_and_changes_are_heard(nats_server: Any) -> None:
-    heard: list[tuple[str, bool | None]] = []
+    heard: list[tuple[str, object]] = []
 
     async def main() -> None:
         client = await connect(Nats(url=nats_server.url, ping_interval_s=0.5), "test")
@@ -88,3 +91,102 @@ def test_a_registry_that_cannot_be_read_is_unavailable(nats_url: str) -> None:
         await client.close()
 
     asyncio.run(main())
+
+
+async def mirror(client: Client, bucket: KeyValue, registry: Registry) -> "asyncio.Task[None]":
+    running = asyncio.create_task(registry.run())
+    await registry.complete(10)
+    return running
+
+
+def with_bucket(url: str, use: Callable[[Client, KeyValue], Awaitable[None]]) -> None:
+    async def main() -> None:
+        client = await connect(Nats(url=url), "test")
+        try:
+            bucket = await open_bucket(client.jetstream(), subjects.REGISTRY_BUCKET, 1)
+            for name in [name async for name in names(bucket)]:
+                await bucket.purge(name)
+            await use(client, bucket)
+        finally:
+            await client.close()
+
+    asyncio.run(main())
+
+
+async def names(bucket: KeyValue) -> AsyncIterator[str]:
+    with suppress(NoKeysError):
+        for name in await bucket.keys():
+            yield name
+
+
+def test_every_change_of_a_tenant_is_heard_after_the_first_reading(nats_url: str) -> None:
+    async def use(client: Client, bucket: KeyValue) -> None:
+        heard: list[tuple[str, object]] = []
+        await bucket.put("tenant.old", msgspec.msgpack.encode(Tenant("old")))
+        registry = Registry(client, bucket, lambda *_: None, lambda name, tenant: heard.append((name, tenant and tenant.profile0)))
+        running = await mirror(client, bucket, registry)
+        assert heard == []
+        await bucket.put("tenant.old", msgspec.msgpack.encode(Tenant("old", profile0=True)))
+        await bucket.put("tenant.old", msgspec.msgpack.encode(Tenant("old", profile0=True)))
+        await bucket.put("tenant.new", msgspec.msgpack.encode(Tenant("new")))
+        await bucket.delete("tenant.old")
+        await until(lambda: "old" not in registry.tenants)
+        assert heard == [("old", True), ("new", False), ("old", None)], "what is put as it was is no change"
+        running.cancel()
+
+    with_bucket(nats_url, use)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        (key("CP1"), msgspec.msgpack.encode({"tenant": "default", "identity": "CP1", "boot": "Accepted-With-Conditions"})),
+        (key("CP1"), b"\xc1"),
+        ("tenant.default", msgspec.msgpack.encode({"id": "default", "strictness": "a word of a newer release"})),
+        ("tenant.=FF", msgspec.msgpack.encode(Tenant("x"))),
+        ("charger", b"x"),
+        ("charger.1", b"x"),
+    ],
+    ids=["newer word", "no msgpack", "newer tenant", "unreadable name", "no charger", "no identity"],
+)
+def test_what_cannot_be_read_leaves_what_was_before_and_everything_else_in_force(nats_url: str, name: str, value: bytes) -> None:
+    async def use(client: Client, bucket: KeyValue) -> None:
+        await bucket.put("tenant.default", msgspec.msgpack.encode(Tenant("default", profile0=True)))
+        await put(bucket, "CP1", security_profile=2)
+        registry = Registry(client, bucket, lambda *_: None)
+        running = await mirror(client, bucket, registry)
+        await bucket.put(name, value)
+        await put(bucket, "CP2")
+        await until(lambda: ("default", "CP2") in registry.chargers)
+        assert registry.chargers["default", "CP1"].security_profile == 2
+        assert registry.tenants["default"].profile0
+        running.cancel()
+
+        again = Registry(client, bucket, lambda *_: None)
+        running = await mirror(client, bucket, again)
+        assert ("default", "CP2") in again.chargers, "a mirror that starts with it there is complete all the same"
+        registry._on_read({"tenant.default", key("CP1"), name})
+        assert set(registry.chargers) == {("default", "CP1")}, "a key that is there is not gone, readable or not"
+        assert "default" in registry.tenants
+        running.cancel()
+
+    with_bucket(nats_url, use)
+
+
+def test_a_listener_that_raises_does_not_end_the_mirror(nats_url: str) -> None:
+    def bad(*_: object) -> None:
+        raise RuntimeError("a fault of the listener's")
+
+    async def use(client: Client, bucket: KeyValue) -> None:
+        registry = Registry(client, bucket, bad, bad)
+        running = await mirror(client, bucket, registry)
+        await put(bucket, "CP1")
+        await put(bucket, "CP2")
+        await bucket.put("tenant.default", msgspec.msgpack.encode(Tenant("default")))
+        await until(lambda: "default" in registry.tenants)
+        registry._on_read(set())
+        assert (registry.chargers, registry.tenants) == ({}, {}), "each of what is gone is gone"
+        assert not running.done()
+        running.cancel()
+
+    with_bucket(nats_url, use)

@@ -82,7 +82,8 @@ CASES = [case for version in VERSIONS for case in cases(version)]
 
 Path = tuple[str | int, ...]
 AWKWARD = [None, True, 0, 1.5, "", "1", [], {}]
-AWKWARD_NUMBERS = [False, 1.0, -0.0, -1, 4.1, 4.11, 21.4, 1e22, 2**63, 10**25]
+AWKWARD_NUMBERS = [False, 1.0, -0.0, -1, 4.1, 4.11, 21.4, 1e22, 2**63 - 1, -(2**63)]
+GREAT_NUMBERS = [2**63, -(2**63) - 1, 10**25]  # an integer of ours has 64 bits: see the differences at the end
 
 
 def resolve(schema: Any, root: Any) -> Any:
@@ -159,6 +160,8 @@ def values_for(schema: Any, root: Any) -> Iterator[Any]:
                 yield "a" * (schema["maxLength"] + 1)
         case "integer" | "number":
             yield from AWKWARD_NUMBERS
+            if schema["type"] == "number":
+                yield from GREAT_NUMBERS
             for bound in (schema[key] for key in ("minimum", "maximum") if key in schema):
                 yield from (int(bound) - 1, int(bound), int(bound) + 1, bound - 0.5, bound + 0.5)
 
@@ -175,8 +178,9 @@ def test_every_field_of_every_message_is_judged_as_the_schema_judges_it(version)
 # --- whole messages, good and damaged --------------------------------------------------------------------------------------------
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))
+INTEGERS = st.integers(-(2**63), 2**63 - 1)
 JSON_VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | TEXT,
+    st.none() | st.booleans() | INTEGERS | st.floats(allow_nan=False, allow_infinity=False) | TEXT,
     lambda inner: st.lists(inner, max_size=2) | st.dictionaries(TEXT, inner, max_size=2),
     max_leaves=4,
 )
@@ -200,7 +204,7 @@ def valid(draw: st.DrawFn, schema: Any, root: Any, depth: int = 0) -> Any:
         case "string":
             return draw(st.text(st.characters(exclude_categories=["Cs"]), max_size=min(schema.get("maxLength", 60), 60)))
         case "integer":
-            return draw(st.integers(schema.get("minimum"), schema.get("maximum")))
+            return draw(st.integers(int(schema.get("minimum", -(2**63))), int(schema.get("maximum", 2**63 - 1))))
         case "number":
             if "multipleOf" in schema:
                 return draw(st.integers(-(10**6), 10**6)) / 10
@@ -264,6 +268,8 @@ DIFFERENCES = [
         True,
         "no JSON (RFC 8259, 6): Python takes it",
     ),
+    ("2.0.1 ClearDisplayMessageRequest", '{"id":9223372036854775808}', True, "no 64 bits: the journal and the database hold no more"),
+    ("2.0.1 ClearDisplayMessageRequest", '{"id":-9223372036854775809}', True, "no 64 bits, negative: likewise"),
     ("2.0.1 ClearDisplayMessageRequest", '{"id":%s}' % ("1" * 5000), ValueError, "beyond 4300 digits Python's integers refuse"),
 ]
 
@@ -277,3 +283,13 @@ def test_we_refuse_what_the_oracle_takes_only_for_a_reason(message, text, verdic
     else:
         assert case.oracle_accepts(text) is verdict
     assert not case.we_accept(text), why
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_no_integer_of_any_message_is_greater_than_what_the_journal_and_the_database_hold(version):
+    described: set[str] = set()
+    for case in (case for case in CASES if case.version == version):
+        for path, schema in places(case.schema, described):
+            for value in GREAT_NUMBERS if schema.get("type") == "integer" else ():
+                text = json.dumps(with_value(case.schema, case.schema, path, value))
+                assert not case.we_accept(text), f"{case}: {text[:1000]}"

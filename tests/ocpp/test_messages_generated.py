@@ -91,3 +91,19 @@ def test_what_is_no_multiple_of_a_tenth_is_refused_even_when_built_by_hand(limit
 def test_custom_data_may_have_any_keys_beside_its_vendor():
     custom = msgspec.json.decode(b'{"vendorId":"v","any":[1,{"thing":null}]}', type=v21.CustomDataType)
     assert custom == v21.CustomDataType(vendorId="v")
+
+
+@pytest.mark.parametrize(
+    ("bounds", "annotation"),
+    [
+        ({}, "Integer"),
+        ({"minimum": 0}, "Annotated[int, Meta(ge=0, le=INT64_MAX)]"),
+        ({"maximum": 0}, "Annotated[int, Meta(ge=INT64_MIN, le=0)]"),
+        ({"minimum": 0, "maximum": 3}, "Annotated[int, Meta(ge=0, le=3)]"),
+    ],
+    ids=str,
+)
+def test_an_integer_is_bounded_by_64_bits_where_the_schema_does_not_bound_it(bounds, annotation):
+    gathered = Gathered()
+    gathered.add("NewRequest", {"type": "object", "properties": {"thing": {"type": "integer"} | bounds}})
+    assert gathered.messages["NewRequest"].fields[0].annotation == annotation

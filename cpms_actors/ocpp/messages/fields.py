@@ -7,9 +7,9 @@ what a reader of the attribute gets. Encoding leaves a None out.
 A field that is built by hand is not checked against its `Meta`: constraints hold for what was decoded.
 """
 
-from typing import TYPE_CHECKING, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Annotated, Final, TypeAlias, TypeVar
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 T = TypeVar("T")
 
@@ -23,6 +23,12 @@ else:
         def __class_getitem__(cls, item):
             return item
 
+
+INT64_MIN: Final = -(2**63)
+INT64_MAX: Final = 2**63 - 1
+
+Integer: TypeAlias = Annotated[int, Meta(ge=INT64_MIN, le=INT64_MAX)]
+"""An integer that the schema does not bound: the journal and the database hold 64 bits, so more than these is refused at the door."""
 
 DateTime: TypeAlias = str
 """An RFC 3339 moment as it stood on the wire. The schemas' `format` binds nobody: `base.time.parse_rfc3339` tells whether it is one."""

@@ -4,7 +4,7 @@ from typing import Annotated, Literal, TypeAlias
 
 from msgspec import Meta
 
-from cpms_actors.ocpp.messages.fields import DateTime, Maybe, Message, require_tenths
+from cpms_actors.ocpp.messages.fields import DateTime, Integer, Maybe, Message, require_tenths
 
 String20: TypeAlias = Annotated[str, Meta(max_length=20)]
 String25: TypeAlias = Annotated[str, Meta(max_length=25)]
@@ -244,16 +244,16 @@ class CertificateHashDataType(Message, frozen=True, kw_only=True):
 
 
 class ChargingSchedulePeriod(Message, frozen=True, kw_only=True):
-    startPeriod: int
+    startPeriod: Integer
     limit: float
-    numberPhases: Maybe[int] = None
+    numberPhases: Maybe[Integer] = None
 
     def __post_init__(self) -> None:
         require_tenths(self.limit)
 
 
 class ChargingSchedule(Message, frozen=True, kw_only=True):
-    duration: Maybe[int] = None
+    duration: Maybe[Integer] = None
     startSchedule: Maybe[DateTime] = None
     chargingRateUnit: ChargingRateUnitType
     chargingSchedulePeriod: tuple[ChargingSchedulePeriod, ...]
@@ -291,9 +291,9 @@ class MeterValue(Message, frozen=True, kw_only=True):
 
 
 class ChargingProfile(Message, frozen=True, kw_only=True):
-    chargingProfileId: int
-    transactionId: Maybe[int] = None
-    stackLevel: int
+    chargingProfileId: Integer
+    transactionId: Maybe[Integer] = None
+    stackLevel: Integer
     chargingProfilePurpose: ChargingProfilePurposeType
     chargingProfileKind: ChargingProfileKindType
     recurrencyKind: Maybe[RecurrencyKindType] = None
@@ -353,11 +353,11 @@ class BootNotificationRequest(Message, frozen=True, kw_only=True):
 class BootNotificationResponse(Message, frozen=True, kw_only=True):
     status: RegistrationStatus
     currentTime: DateTime
-    interval: int
+    interval: Integer
 
 
 class CancelReservationRequest(Message, frozen=True, kw_only=True):
-    reservationId: int
+    reservationId: Integer
 
 
 class CancelReservationResponse(Message, frozen=True, kw_only=True):
@@ -373,7 +373,7 @@ class CertificateSignedResponse(Message, frozen=True, kw_only=True):
 
 
 class ChangeAvailabilityRequest(Message, frozen=True, kw_only=True):
-    connectorId: int
+    connectorId: Integer
     type: AvailabilityType
 
 
@@ -399,10 +399,10 @@ class ClearCacheResponse(Message, frozen=True, kw_only=True):
 
 
 class ClearChargingProfileRequest(Message, frozen=True, kw_only=True):
-    id: Maybe[int] = None
-    connectorId: Maybe[int] = None
+    id: Maybe[Integer] = None
+    connectorId: Maybe[Integer] = None
     chargingProfilePurpose: Maybe[ChargingProfilePurposeType] = None
-    stackLevel: Maybe[int] = None
+    stackLevel: Maybe[Integer] = None
 
 
 class ClearChargingProfileResponse(Message, frozen=True, kw_only=True):
@@ -438,7 +438,7 @@ class DiagnosticsStatusNotificationResponse(Message, frozen=True, kw_only=True):
 
 class ExtendedTriggerMessageRequest(Message, frozen=True, kw_only=True):
     requestedMessage: MessageTriggerEnumType
-    connectorId: Maybe[int] = None
+    connectorId: Maybe[Integer] = None
 
 
 class ExtendedTriggerMessageResponse(Message, frozen=True, kw_only=True):
@@ -454,14 +454,14 @@ class FirmwareStatusNotificationResponse(Message, frozen=True, kw_only=True):
 
 
 class GetCompositeScheduleRequest(Message, frozen=True, kw_only=True):
-    connectorId: int
-    duration: int
+    connectorId: Integer
+    duration: Integer
     chargingRateUnit: Maybe[ChargingRateUnitType] = None
 
 
 class GetCompositeScheduleResponse(Message, frozen=True, kw_only=True):
     status: GetCompositeScheduleStatus
-    connectorId: Maybe[int] = None
+    connectorId: Maybe[Integer] = None
     scheduleStart: Maybe[DateTime] = None
     chargingSchedule: Maybe[ChargingSchedule] = None
 
@@ -477,8 +477,8 @@ class GetConfigurationResponse(Message, frozen=True, kw_only=True):
 
 class GetDiagnosticsRequest(Message, frozen=True, kw_only=True):
     location: str
-    retries: Maybe[int] = None
-    retryInterval: Maybe[int] = None
+    retries: Maybe[Integer] = None
+    retryInterval: Maybe[Integer] = None
     startTime: Maybe[DateTime] = None
     stopTime: Maybe[DateTime] = None
 
@@ -501,15 +501,15 @@ class GetLocalListVersionRequest(Message, frozen=True, kw_only=True):
 
 
 class GetLocalListVersionResponse(Message, frozen=True, kw_only=True):
-    listVersion: int
+    listVersion: Integer
 
 
 class GetLogRequest(Message, frozen=True, kw_only=True):
     log: LogParametersType
     logType: LogEnumType
-    requestId: int
-    retries: Maybe[int] = None
-    retryInterval: Maybe[int] = None
+    requestId: Integer
+    retries: Maybe[Integer] = None
+    retryInterval: Maybe[Integer] = None
 
 
 class GetLogResponse(Message, frozen=True, kw_only=True):
@@ -536,7 +536,7 @@ class InstallCertificateResponse(Message, frozen=True, kw_only=True):
 
 class LogStatusNotificationRequest(Message, frozen=True, kw_only=True):
     status: UploadLogStatusEnumType
-    requestId: Maybe[int] = None
+    requestId: Maybe[Integer] = None
 
 
 class LogStatusNotificationResponse(Message, frozen=True, kw_only=True):
@@ -544,8 +544,8 @@ class LogStatusNotificationResponse(Message, frozen=True, kw_only=True):
 
 
 class MeterValuesRequest(Message, frozen=True, kw_only=True):
-    connectorId: int
-    transactionId: Maybe[int] = None
+    connectorId: Integer
+    transactionId: Maybe[Integer] = None
     meterValue: Annotated[tuple[MeterValue, ...], Meta(min_length=1)]
 
 
@@ -554,7 +554,7 @@ class MeterValuesResponse(Message, frozen=True, kw_only=True):
 
 
 class RemoteStartTransactionRequest(Message, frozen=True, kw_only=True):
-    connectorId: Maybe[int] = None
+    connectorId: Maybe[Integer] = None
     idTag: String20
     chargingProfile: Maybe[ChargingProfile] = None
 
@@ -564,7 +564,7 @@ class RemoteStartTransactionResponse(Message, frozen=True, kw_only=True):
 
 
 class RemoteStopTransactionRequest(Message, frozen=True, kw_only=True):
-    transactionId: int
+    transactionId: Integer
 
 
 class RemoteStopTransactionResponse(Message, frozen=True, kw_only=True):
@@ -572,11 +572,11 @@ class RemoteStopTransactionResponse(Message, frozen=True, kw_only=True):
 
 
 class ReserveNowRequest(Message, frozen=True, kw_only=True):
-    connectorId: int
+    connectorId: Integer
     expiryDate: DateTime
     idTag: String20
     parentIdTag: Maybe[String20] = None
-    reservationId: int
+    reservationId: Integer
 
 
 class ReserveNowResponse(Message, frozen=True, kw_only=True):
@@ -602,7 +602,7 @@ class SecurityEventNotificationResponse(Message, frozen=True, kw_only=True):
 
 
 class SendLocalListRequest(Message, frozen=True, kw_only=True):
-    listVersion: int
+    listVersion: Integer
     localAuthorizationList: Maybe[tuple[AuthorizationData, ...]] = None
     updateType: UpdateType
 
@@ -612,7 +612,7 @@ class SendLocalListResponse(Message, frozen=True, kw_only=True):
 
 
 class SetChargingProfileRequest(Message, frozen=True, kw_only=True):
-    connectorId: int
+    connectorId: Integer
     csChargingProfiles: ChargingProfile
 
 
@@ -630,7 +630,7 @@ class SignCertificateResponse(Message, frozen=True, kw_only=True):
 
 class SignedFirmwareStatusNotificationRequest(Message, frozen=True, kw_only=True):
     status: FirmwareStatusEnumType
-    requestId: Maybe[int] = None
+    requestId: Maybe[Integer] = None
 
 
 class SignedFirmwareStatusNotificationResponse(Message, frozen=True, kw_only=True):
@@ -638,9 +638,9 @@ class SignedFirmwareStatusNotificationResponse(Message, frozen=True, kw_only=Tru
 
 
 class SignedUpdateFirmwareRequest(Message, frozen=True, kw_only=True):
-    retries: Maybe[int] = None
-    retryInterval: Maybe[int] = None
-    requestId: int
+    retries: Maybe[Integer] = None
+    retryInterval: Maybe[Integer] = None
+    requestId: Integer
     firmware: FirmwareType
 
 
@@ -649,20 +649,20 @@ class SignedUpdateFirmwareResponse(Message, frozen=True, kw_only=True):
 
 
 class StartTransactionRequest(Message, frozen=True, kw_only=True):
-    connectorId: int
+    connectorId: Integer
     idTag: String20
-    meterStart: int
-    reservationId: Maybe[int] = None
+    meterStart: Integer
+    reservationId: Maybe[Integer] = None
     timestamp: DateTime
 
 
 class StartTransactionResponse(Message, frozen=True, kw_only=True):
     idTagInfo: IdTagInfo
-    transactionId: int
+    transactionId: Integer
 
 
 class StatusNotificationRequest(Message, frozen=True, kw_only=True):
-    connectorId: int
+    connectorId: Integer
     errorCode: ChargePointErrorCode
     info: Maybe[String50] = None
     status: ChargePointStatus
@@ -677,9 +677,9 @@ class StatusNotificationResponse(Message, frozen=True, kw_only=True):
 
 class StopTransactionRequest(Message, frozen=True, kw_only=True):
     idTag: Maybe[String20] = None
-    meterStop: int
+    meterStop: Integer
     timestamp: DateTime
-    transactionId: int
+    transactionId: Integer
     reason: Maybe[Reason] = None
     transactionData: Maybe[tuple[StopTransactionMeterValue, ...]] = None
 
@@ -690,7 +690,7 @@ class StopTransactionResponse(Message, frozen=True, kw_only=True):
 
 class TriggerMessageRequest(Message, frozen=True, kw_only=True):
     requestedMessage: MessageTrigger
-    connectorId: Maybe[int] = None
+    connectorId: Maybe[Integer] = None
 
 
 class TriggerMessageResponse(Message, frozen=True, kw_only=True):
@@ -698,7 +698,7 @@ class TriggerMessageResponse(Message, frozen=True, kw_only=True):
 
 
 class UnlockConnectorRequest(Message, frozen=True, kw_only=True):
-    connectorId: int
+    connectorId: Integer
 
 
 class UnlockConnectorResponse(Message, frozen=True, kw_only=True):
@@ -707,9 +707,9 @@ class UnlockConnectorResponse(Message, frozen=True, kw_only=True):
 
 class UpdateFirmwareRequest(Message, frozen=True, kw_only=True):
     location: str
-    retries: Maybe[int] = None
+    retries: Maybe[Integer] = None
     retrieveDate: DateTime
-    retryInterval: Maybe[int] = None
+    retryInterval: Maybe[Integer] = None
 
 
 class UpdateFirmwareResponse(Message, frozen=True, kw_only=True):

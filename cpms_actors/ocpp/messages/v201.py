@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from msgspec import Meta
 
-from cpms_actors.ocpp.messages.fields import DateTime, Maybe, Message, OpenMessage
+from cpms_actors.ocpp.messages.fields import DateTime, INT64_MAX, Integer, Maybe, Message, OpenMessage
 
 String6: TypeAlias = Annotated[str, Meta(max_length=6)]
 String8: TypeAlias = Annotated[str, Meta(max_length=8)]
@@ -379,9 +379,9 @@ class MessageContentType(Message, frozen=True, kw_only=True):
 class IdTokenInfoType(Message, frozen=True, kw_only=True):
     status: AuthorizationStatusEnumType
     cacheExpiryDateTime: Maybe[DateTime] = None
-    chargingPriority: Maybe[int] = None
+    chargingPriority: Maybe[Integer] = None
     language1: Maybe[String8] = None
-    evseId: Maybe[Annotated[tuple[int, ...], Meta(min_length=1)]] = None
+    evseId: Maybe[Annotated[tuple[Integer, ...], Meta(min_length=1)]] = None
     groupIdToken: Maybe[IdTokenType] = None
     language2: Maybe[String8] = None
     personalMessage: Maybe[MessageContentType] = None
@@ -410,21 +410,21 @@ class StatusInfoType(Message, frozen=True, kw_only=True):
 
 
 class EVSEType(Message, frozen=True, kw_only=True):
-    id: int
-    connectorId: Maybe[int] = None
+    id: Integer
+    connectorId: Maybe[Integer] = None
     customData: Maybe[CustomDataType] = None
 
 
 class ClearChargingProfileType(Message, frozen=True, kw_only=True):
-    evseId: Maybe[int] = None
+    evseId: Maybe[Integer] = None
     chargingProfilePurpose: Maybe[ChargingProfilePurposeEnumType] = None
-    stackLevel: Maybe[int] = None
+    stackLevel: Maybe[Integer] = None
     customData: Maybe[CustomDataType] = None
 
 
 class ClearMonitoringResultType(Message, frozen=True, kw_only=True):
     status: ClearMonitoringStatusEnumType
-    id: int
+    id: Integer
     statusInfo: Maybe[StatusInfoType] = None
     customData: Maybe[CustomDataType] = None
 
@@ -439,24 +439,24 @@ class CertificateHashDataType(Message, frozen=True, kw_only=True):
 
 class ChargingProfileCriterionType(Message, frozen=True, kw_only=True):
     chargingProfilePurpose: Maybe[ChargingProfilePurposeEnumType] = None
-    stackLevel: Maybe[int] = None
-    chargingProfileId: Maybe[Annotated[tuple[int, ...], Meta(min_length=1)]] = None
+    stackLevel: Maybe[Integer] = None
+    chargingProfileId: Maybe[Annotated[tuple[Integer, ...], Meta(min_length=1)]] = None
     chargingLimitSource: Maybe[Annotated[tuple[ChargingLimitSourceEnumType, ...], Meta(min_length=1, max_length=4)]] = None
     customData: Maybe[CustomDataType] = None
 
 
 class ChargingSchedulePeriodType(Message, frozen=True, kw_only=True):
-    startPeriod: int
+    startPeriod: Integer
     limit: float
-    numberPhases: Maybe[int] = None
-    phaseToUse: Maybe[int] = None
+    numberPhases: Maybe[Integer] = None
+    phaseToUse: Maybe[Integer] = None
     customData: Maybe[CustomDataType] = None
 
 
 class CompositeScheduleType(Message, frozen=True, kw_only=True):
     chargingSchedulePeriod: Annotated[tuple[ChargingSchedulePeriodType, ...], Meta(min_length=1)]
-    evseId: int
-    duration: int
+    evseId: Integer
+    duration: Integer
     scheduleStart: DateTime
     chargingRateUnit: ChargingRateUnitEnumType
     customData: Maybe[CustomDataType] = None
@@ -522,7 +522,7 @@ class SignedMeterValueType(Message, frozen=True, kw_only=True):
 
 class UnitOfMeasureType(Message, frozen=True, kw_only=True):
     unit: Maybe[String20] = None
-    multiplier: Maybe[int] = None
+    multiplier: Maybe[Integer] = None
     customData: Maybe[CustomDataType] = None
 
 
@@ -544,15 +544,15 @@ class MeterValueType(Message, frozen=True, kw_only=True):
 
 
 class RelativeTimeIntervalType(Message, frozen=True, kw_only=True):
-    start: int
-    duration: Maybe[int] = None
+    start: Integer
+    duration: Maybe[Integer] = None
     customData: Maybe[CustomDataType] = None
 
 
 class CostType(Message, frozen=True, kw_only=True):
     costKind: CostKindEnumType
-    amount: int
-    amountMultiplier: Maybe[int] = None
+    amount: Integer
+    amountMultiplier: Maybe[Integer] = None
     customData: Maybe[CustomDataType] = None
 
 
@@ -564,23 +564,23 @@ class ConsumptionCostType(Message, frozen=True, kw_only=True):
 
 class SalesTariffEntryType(Message, frozen=True, kw_only=True):
     relativeTimeInterval: RelativeTimeIntervalType
-    ePriceLevel: Maybe[Annotated[int, Meta(ge=0)]] = None
+    ePriceLevel: Maybe[Annotated[int, Meta(ge=0, le=INT64_MAX)]] = None
     consumptionCost: Maybe[Annotated[tuple[ConsumptionCostType, ...], Meta(min_length=1, max_length=3)]] = None
     customData: Maybe[CustomDataType] = None
 
 
 class SalesTariffType(Message, frozen=True, kw_only=True):
-    id: int
+    id: Integer
     salesTariffDescription: Maybe[String32] = None
-    numEPriceLevels: Maybe[int] = None
+    numEPriceLevels: Maybe[Integer] = None
     salesTariffEntry: Annotated[tuple[SalesTariffEntryType, ...], Meta(min_length=1, max_length=1024)]
     customData: Maybe[CustomDataType] = None
 
 
 class ChargingScheduleType(Message, frozen=True, kw_only=True):
-    id: int
+    id: Integer
     startSchedule: Maybe[DateTime] = None
-    duration: Maybe[int] = None
+    duration: Maybe[Integer] = None
     chargingRateUnit: ChargingRateUnitEnumType
     chargingSchedulePeriod: Annotated[tuple[ChargingSchedulePeriodType, ...], Meta(min_length=1, max_length=1024)]
     minChargingRate: Maybe[float] = None
@@ -596,7 +596,7 @@ class ChargingLimitType(Message, frozen=True, kw_only=True):
 
 class MessageInfoType(Message, frozen=True, kw_only=True):
     display: Maybe[ComponentType] = None
-    id: int
+    id: Integer
     priority: MessagePriorityEnumType
     state: Maybe[MessageStateEnumType] = None
     startDateTime: Maybe[DateTime] = None
@@ -607,20 +607,20 @@ class MessageInfoType(Message, frozen=True, kw_only=True):
 
 
 class ACChargingParametersType(Message, frozen=True, kw_only=True):
-    energyAmount: int
-    evMinCurrent: int
-    evMaxCurrent: int
-    evMaxVoltage: int
+    energyAmount: Integer
+    evMinCurrent: Integer
+    evMaxCurrent: Integer
+    evMaxVoltage: Integer
     customData: Maybe[CustomDataType] = None
 
 
 class DCChargingParametersType(Message, frozen=True, kw_only=True):
-    evMaxCurrent: int
-    evMaxVoltage: int
-    energyAmount: Maybe[int] = None
-    evMaxPower: Maybe[int] = None
+    evMaxCurrent: Integer
+    evMaxVoltage: Integer
+    energyAmount: Maybe[Integer] = None
+    evMaxPower: Maybe[Integer] = None
     stateOfCharge: Maybe[Annotated[int, Meta(ge=0, le=100)]] = None
-    evEnergyCapacity: Maybe[int] = None
+    evEnergyCapacity: Maybe[Integer] = None
     fullSoC: Maybe[Annotated[int, Meta(ge=0, le=100)]] = None
     bulkSoC: Maybe[Annotated[int, Meta(ge=0, le=100)]] = None
     customData: Maybe[CustomDataType] = None
@@ -635,28 +635,28 @@ class ChargingNeedsType(Message, frozen=True, kw_only=True):
 
 
 class EventDataType(Message, frozen=True, kw_only=True):
-    eventId: int
+    eventId: Integer
     timestamp: DateTime
     trigger: EventTriggerEnumType
-    cause: Maybe[int] = None
+    cause: Maybe[Integer] = None
     actualValue: String2500
     techCode: Maybe[String50] = None
     techInfo: Maybe[String500] = None
     cleared: Maybe[bool] = None
     transactionId: Maybe[String36] = None
     component: ComponentType
-    variableMonitoringId: Maybe[int] = None
+    variableMonitoringId: Maybe[Integer] = None
     eventNotificationType: EventNotificationEnumType
     variable: VariableType
     customData: Maybe[CustomDataType] = None
 
 
 class VariableMonitoringType(Message, frozen=True, kw_only=True):
-    id: int
+    id: Integer
     transaction: bool
     value: float
     type: MonitorEnumType
-    severity: int
+    severity: Integer
     customData: Maybe[CustomDataType] = None
 
 
@@ -695,8 +695,8 @@ class ReportDataType(Message, frozen=True, kw_only=True):
 
 
 class ChargingProfileType(Message, frozen=True, kw_only=True):
-    id: int
-    stackLevel: int
+    id: Integer
+    stackLevel: Integer
     chargingProfilePurpose: ChargingProfilePurposeEnumType
     chargingProfileKind: ChargingProfileKindEnumType
     recurrencyKind: Maybe[RecurrencyKindEnumType] = None
@@ -717,7 +717,7 @@ class APNType(Message, frozen=True, kw_only=True):
     apn: String512
     apnUserName: Maybe[String20] = None
     apnPassword: Maybe[String20] = None
-    simPin: Maybe[int] = None
+    simPin: Maybe[Integer] = None
     preferredNetwork: Maybe[String6] = None
     useOnlyPreferredNetwork: Maybe[bool] = None
     apnAuthentication: APNAuthenticationEnumType
@@ -739,32 +739,32 @@ class NetworkConnectionProfileType(Message, frozen=True, kw_only=True):
     ocppVersion: OCPPVersionEnumType
     ocppTransport: OCPPTransportEnumType
     ocppCsmsUrl: String512
-    messageTimeout: int
-    securityProfile: int
+    messageTimeout: Integer
+    securityProfile: Integer
     ocppInterface: OCPPInterfaceEnumType
     vpn: Maybe[VPNType] = None
     customData: Maybe[CustomDataType] = None
 
 
 class SetMonitoringDataType(Message, frozen=True, kw_only=True):
-    id: Maybe[int] = None
+    id: Maybe[Integer] = None
     transaction: Maybe[bool] = None
     value: float
     type: MonitorEnumType
-    severity: int
+    severity: Integer
     component: ComponentType
     variable: VariableType
     customData: Maybe[CustomDataType] = None
 
 
 class SetMonitoringResultType(Message, frozen=True, kw_only=True):
-    id: Maybe[int] = None
+    id: Maybe[Integer] = None
     statusInfo: Maybe[StatusInfoType] = None
     status: SetMonitoringStatusEnumType
     type: MonitorEnumType
     component: ComponentType
     variable: VariableType
-    severity: int
+    severity: Integer
     customData: Maybe[CustomDataType] = None
 
 
@@ -788,9 +788,9 @@ class SetVariableResultType(Message, frozen=True, kw_only=True):
 class TransactionType(Message, frozen=True, kw_only=True):
     transactionId: String36
     chargingState: Maybe[ChargingStateEnumType] = None
-    timeSpentCharging: Maybe[int] = None
+    timeSpentCharging: Maybe[Integer] = None
     stoppedReason: Maybe[ReasonEnumType] = None
-    remoteStartId: Maybe[int] = None
+    remoteStartId: Maybe[Integer] = None
     customData: Maybe[CustomDataType] = None
 
 
@@ -824,14 +824,14 @@ class BootNotificationRequest(Message, frozen=True, kw_only=True):
 
 class BootNotificationResponse(Message, frozen=True, kw_only=True):
     currentTime: DateTime
-    interval: int
+    interval: Integer
     status: RegistrationStatusEnumType
     statusInfo: Maybe[StatusInfoType] = None
     customData: Maybe[CustomDataType] = None
 
 
 class CancelReservationRequest(Message, frozen=True, kw_only=True):
-    reservationId: int
+    reservationId: Integer
     customData: Maybe[CustomDataType] = None
 
 
@@ -876,7 +876,7 @@ class ClearCacheResponse(Message, frozen=True, kw_only=True):
 
 
 class ClearChargingProfileRequest(Message, frozen=True, kw_only=True):
-    chargingProfileId: Maybe[int] = None
+    chargingProfileId: Maybe[Integer] = None
     chargingProfileCriteria: Maybe[ClearChargingProfileType] = None
     customData: Maybe[CustomDataType] = None
 
@@ -888,7 +888,7 @@ class ClearChargingProfileResponse(Message, frozen=True, kw_only=True):
 
 
 class ClearDisplayMessageRequest(Message, frozen=True, kw_only=True):
-    id: int
+    id: Integer
     customData: Maybe[CustomDataType] = None
 
 
@@ -899,7 +899,7 @@ class ClearDisplayMessageResponse(Message, frozen=True, kw_only=True):
 
 
 class ClearVariableMonitoringRequest(Message, frozen=True, kw_only=True):
-    id: Annotated[tuple[int, ...], Meta(min_length=1)]
+    id: Annotated[tuple[Integer, ...], Meta(min_length=1)]
     customData: Maybe[CustomDataType] = None
 
 
@@ -910,7 +910,7 @@ class ClearVariableMonitoringResponse(Message, frozen=True, kw_only=True):
 
 class ClearedChargingLimitRequest(Message, frozen=True, kw_only=True):
     chargingLimitSource: ChargingLimitSourceEnumType
-    evseId: Maybe[int] = None
+    evseId: Maybe[Integer] = None
     customData: Maybe[CustomDataType] = None
 
 
@@ -931,7 +931,7 @@ class CostUpdatedResponse(Message, frozen=True, kw_only=True):
 class CustomerInformationRequest(Message, frozen=True, kw_only=True):
     customerCertificate: Maybe[CertificateHashDataType] = None
     idToken: Maybe[IdTokenType] = None
-    requestId: int
+    requestId: Integer
     report: bool
     clear: bool
     customerIdentifier: Maybe[String64] = None
@@ -971,7 +971,7 @@ class DeleteCertificateResponse(Message, frozen=True, kw_only=True):
 
 class FirmwareStatusNotificationRequest(Message, frozen=True, kw_only=True):
     status: FirmwareStatusEnumType
-    requestId: Maybe[int] = None
+    requestId: Maybe[Integer] = None
     customData: Maybe[CustomDataType] = None
 
 
@@ -994,7 +994,7 @@ class Get15118EVCertificateResponse(Message, frozen=True, kw_only=True):
 
 
 class GetBaseReportRequest(Message, frozen=True, kw_only=True):
-    requestId: int
+    requestId: Integer
     reportBase: ReportBaseEnumType
     customData: Maybe[CustomDataType] = None
 
@@ -1018,8 +1018,8 @@ class GetCertificateStatusResponse(Message, frozen=True, kw_only=True):
 
 
 class GetChargingProfilesRequest(Message, frozen=True, kw_only=True):
-    requestId: int
-    evseId: Maybe[int] = None
+    requestId: Integer
+    evseId: Maybe[Integer] = None
     chargingProfile: ChargingProfileCriterionType
     customData: Maybe[CustomDataType] = None
 
@@ -1031,9 +1031,9 @@ class GetChargingProfilesResponse(Message, frozen=True, kw_only=True):
 
 
 class GetCompositeScheduleRequest(Message, frozen=True, kw_only=True):
-    duration: int
+    duration: Integer
     chargingRateUnit: Maybe[ChargingRateUnitEnumType] = None
-    evseId: int
+    evseId: Integer
     customData: Maybe[CustomDataType] = None
 
 
@@ -1045,8 +1045,8 @@ class GetCompositeScheduleResponse(Message, frozen=True, kw_only=True):
 
 
 class GetDisplayMessagesRequest(Message, frozen=True, kw_only=True):
-    id: Maybe[Annotated[tuple[int, ...], Meta(min_length=1)]] = None
-    requestId: int
+    id: Maybe[Annotated[tuple[Integer, ...], Meta(min_length=1)]] = None
+    requestId: Integer
     priority: Maybe[MessagePriorityEnumType] = None
     state: Maybe[MessageStateEnumType] = None
     customData: Maybe[CustomDataType] = None
@@ -1075,16 +1075,16 @@ class GetLocalListVersionRequest(Message, frozen=True, kw_only=True):
 
 
 class GetLocalListVersionResponse(Message, frozen=True, kw_only=True):
-    versionNumber: int
+    versionNumber: Integer
     customData: Maybe[CustomDataType] = None
 
 
 class GetLogRequest(Message, frozen=True, kw_only=True):
     log: LogParametersType
     logType: LogEnumType
-    requestId: int
-    retries: Maybe[int] = None
-    retryInterval: Maybe[int] = None
+    requestId: Integer
+    retries: Maybe[Integer] = None
+    retryInterval: Maybe[Integer] = None
     customData: Maybe[CustomDataType] = None
 
 
@@ -1097,7 +1097,7 @@ class GetLogResponse(Message, frozen=True, kw_only=True):
 
 class GetMonitoringReportRequest(Message, frozen=True, kw_only=True):
     componentVariable: Maybe[Annotated[tuple[ComponentVariableType, ...], Meta(min_length=1)]] = None
-    requestId: int
+    requestId: Integer
     monitoringCriteria: Maybe[Annotated[tuple[MonitoringCriterionEnumType, ...], Meta(min_length=1, max_length=3)]] = None
     customData: Maybe[CustomDataType] = None
 
@@ -1110,7 +1110,7 @@ class GetMonitoringReportResponse(Message, frozen=True, kw_only=True):
 
 class GetReportRequest(Message, frozen=True, kw_only=True):
     componentVariable: Maybe[Annotated[tuple[ComponentVariableType, ...], Meta(min_length=1)]] = None
-    requestId: int
+    requestId: Integer
     componentCriteria: Maybe[Annotated[tuple[ComponentCriterionEnumType, ...], Meta(min_length=1, max_length=4)]] = None
     customData: Maybe[CustomDataType] = None
 
@@ -1165,7 +1165,7 @@ class InstallCertificateResponse(Message, frozen=True, kw_only=True):
 
 class LogStatusNotificationRequest(Message, frozen=True, kw_only=True):
     status: UploadLogStatusEnumType
-    requestId: Maybe[int] = None
+    requestId: Maybe[Integer] = None
     customData: Maybe[CustomDataType] = None
 
 
@@ -1174,7 +1174,7 @@ class LogStatusNotificationResponse(Message, frozen=True, kw_only=True):
 
 
 class MeterValuesRequest(Message, frozen=True, kw_only=True):
-    evseId: int
+    evseId: Integer
     meterValue: Annotated[tuple[MeterValueType, ...], Meta(min_length=1)]
     customData: Maybe[CustomDataType] = None
 
@@ -1185,7 +1185,7 @@ class MeterValuesResponse(Message, frozen=True, kw_only=True):
 
 class NotifyChargingLimitRequest(Message, frozen=True, kw_only=True):
     chargingSchedule: Maybe[Annotated[tuple[ChargingScheduleType, ...], Meta(min_length=1)]] = None
-    evseId: Maybe[int] = None
+    evseId: Maybe[Integer] = None
     chargingLimit: ChargingLimitType
     customData: Maybe[CustomDataType] = None
 
@@ -1197,9 +1197,9 @@ class NotifyChargingLimitResponse(Message, frozen=True, kw_only=True):
 class NotifyCustomerInformationRequest(Message, frozen=True, kw_only=True):
     data: String512
     tbc: Maybe[bool] = None
-    seqNo: int
+    seqNo: Integer
     generatedAt: DateTime
-    requestId: int
+    requestId: Integer
     customData: Maybe[CustomDataType] = None
 
 
@@ -1209,7 +1209,7 @@ class NotifyCustomerInformationResponse(Message, frozen=True, kw_only=True):
 
 class NotifyDisplayMessagesRequest(Message, frozen=True, kw_only=True):
     messageInfo: Maybe[Annotated[tuple[MessageInfoType, ...], Meta(min_length=1)]] = None
-    requestId: int
+    requestId: Integer
     tbc: Maybe[bool] = None
     customData: Maybe[CustomDataType] = None
 
@@ -1219,9 +1219,9 @@ class NotifyDisplayMessagesResponse(Message, frozen=True, kw_only=True):
 
 
 class NotifyEVChargingNeedsRequest(Message, frozen=True, kw_only=True):
-    maxScheduleTuples: Maybe[int] = None
+    maxScheduleTuples: Maybe[Integer] = None
     chargingNeeds: ChargingNeedsType
-    evseId: int
+    evseId: Integer
     customData: Maybe[CustomDataType] = None
 
 
@@ -1234,7 +1234,7 @@ class NotifyEVChargingNeedsResponse(Message, frozen=True, kw_only=True):
 class NotifyEVChargingScheduleRequest(Message, frozen=True, kw_only=True):
     timeBase: DateTime
     chargingSchedule: ChargingScheduleType
-    evseId: int
+    evseId: Integer
     customData: Maybe[CustomDataType] = None
 
 
@@ -1247,7 +1247,7 @@ class NotifyEVChargingScheduleResponse(Message, frozen=True, kw_only=True):
 class NotifyEventRequest(Message, frozen=True, kw_only=True):
     generatedAt: DateTime
     tbc: Maybe[bool] = None
-    seqNo: int
+    seqNo: Integer
     eventData: Annotated[tuple[EventDataType, ...], Meta(min_length=1)]
     customData: Maybe[CustomDataType] = None
 
@@ -1258,9 +1258,9 @@ class NotifyEventResponse(Message, frozen=True, kw_only=True):
 
 class NotifyMonitoringReportRequest(Message, frozen=True, kw_only=True):
     monitor: Maybe[Annotated[tuple[MonitoringDataType, ...], Meta(min_length=1)]] = None
-    requestId: int
+    requestId: Integer
     tbc: Maybe[bool] = None
-    seqNo: int
+    seqNo: Integer
     generatedAt: DateTime
     customData: Maybe[CustomDataType] = None
 
@@ -1270,11 +1270,11 @@ class NotifyMonitoringReportResponse(Message, frozen=True, kw_only=True):
 
 
 class NotifyReportRequest(Message, frozen=True, kw_only=True):
-    requestId: int
+    requestId: Integer
     generatedAt: DateTime
     reportData: Maybe[Annotated[tuple[ReportDataType, ...], Meta(min_length=1)]] = None
     tbc: Maybe[bool] = None
-    seqNo: int
+    seqNo: Integer
     customData: Maybe[CustomDataType] = None
 
 
@@ -1284,10 +1284,10 @@ class NotifyReportResponse(Message, frozen=True, kw_only=True):
 
 class PublishFirmwareRequest(Message, frozen=True, kw_only=True):
     location: String512
-    retries: Maybe[int] = None
+    retries: Maybe[Integer] = None
     checksum: String32
-    requestId: int
-    retryInterval: Maybe[int] = None
+    requestId: Integer
+    retryInterval: Maybe[Integer] = None
     customData: Maybe[CustomDataType] = None
 
 
@@ -1300,7 +1300,7 @@ class PublishFirmwareResponse(Message, frozen=True, kw_only=True):
 class PublishFirmwareStatusNotificationRequest(Message, frozen=True, kw_only=True):
     status: PublishFirmwareStatusEnumType
     location: Maybe[Annotated[tuple[String512, ...], Meta(min_length=1)]] = None
-    requestId: Maybe[int] = None
+    requestId: Maybe[Integer] = None
     customData: Maybe[CustomDataType] = None
 
 
@@ -1309,11 +1309,11 @@ class PublishFirmwareStatusNotificationResponse(Message, frozen=True, kw_only=Tr
 
 
 class ReportChargingProfilesRequest(Message, frozen=True, kw_only=True):
-    requestId: int
+    requestId: Integer
     chargingLimitSource: ChargingLimitSourceEnumType
     chargingProfile: Annotated[tuple[ChargingProfileType, ...], Meta(min_length=1)]
     tbc: Maybe[bool] = None
-    evseId: int
+    evseId: Integer
     customData: Maybe[CustomDataType] = None
 
 
@@ -1322,10 +1322,10 @@ class ReportChargingProfilesResponse(Message, frozen=True, kw_only=True):
 
 
 class RequestStartTransactionRequest(Message, frozen=True, kw_only=True):
-    evseId: Maybe[int] = None
+    evseId: Maybe[Integer] = None
     groupIdToken: Maybe[IdTokenType] = None
     idToken: IdTokenType
-    remoteStartId: int
+    remoteStartId: Integer
     chargingProfile: Maybe[ChargingProfileType] = None
     customData: Maybe[CustomDataType] = None
 
@@ -1349,7 +1349,7 @@ class RequestStopTransactionResponse(Message, frozen=True, kw_only=True):
 
 
 class ReservationStatusUpdateRequest(Message, frozen=True, kw_only=True):
-    reservationId: int
+    reservationId: Integer
     reservationUpdateStatus: ReservationUpdateStatusEnumType
     customData: Maybe[CustomDataType] = None
 
@@ -1359,11 +1359,11 @@ class ReservationStatusUpdateResponse(Message, frozen=True, kw_only=True):
 
 
 class ReserveNowRequest(Message, frozen=True, kw_only=True):
-    id: int
+    id: Integer
     expiryDateTime: DateTime
     connectorType: Maybe[ConnectorEnumType] = None
     idToken: IdTokenType
-    evseId: Maybe[int] = None
+    evseId: Maybe[Integer] = None
     groupIdToken: Maybe[IdTokenType] = None
     customData: Maybe[CustomDataType] = None
 
@@ -1376,7 +1376,7 @@ class ReserveNowResponse(Message, frozen=True, kw_only=True):
 
 class ResetRequest(Message, frozen=True, kw_only=True):
     type: ResetEnumType
-    evseId: Maybe[int] = None
+    evseId: Maybe[Integer] = None
     customData: Maybe[CustomDataType] = None
 
 
@@ -1399,7 +1399,7 @@ class SecurityEventNotificationResponse(Message, frozen=True, kw_only=True):
 
 class SendLocalListRequest(Message, frozen=True, kw_only=True):
     localAuthorizationList: Maybe[Annotated[tuple[AuthorizationData, ...], Meta(min_length=1)]] = None
-    versionNumber: int
+    versionNumber: Integer
     updateType: UpdateEnumType
     customData: Maybe[CustomDataType] = None
 
@@ -1411,7 +1411,7 @@ class SendLocalListResponse(Message, frozen=True, kw_only=True):
 
 
 class SetChargingProfileRequest(Message, frozen=True, kw_only=True):
-    evseId: int
+    evseId: Integer
     chargingProfile: ChargingProfileType
     customData: Maybe[CustomDataType] = None
 
@@ -1445,7 +1445,7 @@ class SetMonitoringBaseResponse(Message, frozen=True, kw_only=True):
 
 
 class SetMonitoringLevelRequest(Message, frozen=True, kw_only=True):
-    severity: int
+    severity: Integer
     customData: Maybe[CustomDataType] = None
 
 
@@ -1456,7 +1456,7 @@ class SetMonitoringLevelResponse(Message, frozen=True, kw_only=True):
 
 
 class SetNetworkProfileRequest(Message, frozen=True, kw_only=True):
-    configurationSlot: int
+    configurationSlot: Integer
     connectionData: NetworkConnectionProfileType
     customData: Maybe[CustomDataType] = None
 
@@ -1502,8 +1502,8 @@ class SignCertificateResponse(Message, frozen=True, kw_only=True):
 class StatusNotificationRequest(Message, frozen=True, kw_only=True):
     timestamp: DateTime
     connectorStatus: ConnectorStatusEnumType
-    evseId: int
-    connectorId: int
+    evseId: Integer
+    connectorId: Integer
     customData: Maybe[CustomDataType] = None
 
 
@@ -1516,11 +1516,11 @@ class TransactionEventRequest(Message, frozen=True, kw_only=True):
     meterValue: Maybe[Annotated[tuple[MeterValueType, ...], Meta(min_length=1)]] = None
     timestamp: DateTime
     triggerReason: TriggerReasonEnumType
-    seqNo: int
+    seqNo: Integer
     offline: Maybe[bool] = None
-    numberOfPhasesUsed: Maybe[int] = None
-    cableMaxCurrent: Maybe[int] = None
-    reservationId: Maybe[int] = None
+    numberOfPhasesUsed: Maybe[Integer] = None
+    cableMaxCurrent: Maybe[Integer] = None
+    reservationId: Maybe[Integer] = None
     transactionInfo: TransactionType
     evse: Maybe[EVSEType] = None
     idToken: Maybe[IdTokenType] = None
@@ -1529,7 +1529,7 @@ class TransactionEventRequest(Message, frozen=True, kw_only=True):
 
 class TransactionEventResponse(Message, frozen=True, kw_only=True):
     totalCost: Maybe[float] = None
-    chargingPriority: Maybe[int] = None
+    chargingPriority: Maybe[Integer] = None
     idTokenInfo: Maybe[IdTokenInfoType] = None
     updatedPersonalMessage: Maybe[MessageContentType] = None
     customData: Maybe[CustomDataType] = None
@@ -1548,8 +1548,8 @@ class TriggerMessageResponse(Message, frozen=True, kw_only=True):
 
 
 class UnlockConnectorRequest(Message, frozen=True, kw_only=True):
-    evseId: int
-    connectorId: int
+    evseId: Integer
+    connectorId: Integer
     customData: Maybe[CustomDataType] = None
 
 
@@ -1570,9 +1570,9 @@ class UnpublishFirmwareResponse(Message, frozen=True, kw_only=True):
 
 
 class UpdateFirmwareRequest(Message, frozen=True, kw_only=True):
-    retries: Maybe[int] = None
-    retryInterval: Maybe[int] = None
-    requestId: int
+    retries: Maybe[Integer] = None
+    retryInterval: Maybe[Integer] = None
+    requestId: Integer
     firmware: FirmwareType
     customData: Maybe[CustomDataType] = None
 

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from msgspec import Meta
 
-from cpms_actors.ocpp.messages.fields import DateTime, Maybe, Message, OpenMessage
+from cpms_actors.ocpp.messages.fields import DateTime, INT64_MAX, Integer, Maybe, Message, OpenMessage
 
 String3: TypeAlias = Annotated[str, Meta(max_length=3)]
 String6: TypeAlias = Annotated[str, Meta(max_length=6)]
@@ -510,8 +510,8 @@ class StatusInfoType(Message, frozen=True, kw_only=True):
 
 
 class PeriodicEventStreamParamsType(Message, frozen=True, kw_only=True):
-    interval: Maybe[Annotated[int, Meta(ge=0)]] = None
-    values: Maybe[Annotated[int, Meta(ge=0)]] = None
+    interval: Maybe[Annotated[int, Meta(ge=0, le=INT64_MAX)]] = None
+    values: Maybe[Annotated[int, Meta(ge=0, le=INT64_MAX)]] = None
     customData: Maybe[CustomDataType] = None
 
 
@@ -547,11 +547,11 @@ class MessageContentType(Message, frozen=True, kw_only=True):
 class IdTokenInfoType(Message, frozen=True, kw_only=True):
     status: AuthorizationStatusEnumType
     cacheExpiryDateTime: Maybe[DateTime] = None
-    chargingPriority: Maybe[int] = None
+    chargingPriority: Maybe[Integer] = None
     groupIdToken: Maybe[IdTokenType] = None
     language1: Maybe[String8] = None
     language2: Maybe[String8] = None
-    evseId: Maybe[Annotated[tuple[Annotated[int, Meta(ge=0)], ...], Meta(min_length=1)]] = None
+    evseId: Maybe[Annotated[tuple[Annotated[int, Meta(ge=0, le=INT64_MAX)], ...], Meta(min_length=1)]] = None
     personalMessage: Maybe[MessageContentType] = None
     customData: Maybe[CustomDataType] = None
 
@@ -569,12 +569,12 @@ class TariffConditionsType(Message, frozen=True, kw_only=True):
     maxCurrent: Maybe[float] = None
     minPower: Maybe[float] = None
     maxPower: Maybe[float] = None
-    minTime: Maybe[int] = None
-    maxTime: Maybe[int] = None
-    minChargingTime: Maybe[int] = None
-    maxChargingTime: Maybe[int] = None
-    minIdleTime: Maybe[int] = None
-    maxIdleTime: Maybe[int] = None
+    minTime: Maybe[Integer] = None
+    maxTime: Maybe[Integer] = None
+    minChargingTime: Maybe[Integer] = None
+    maxChargingTime: Maybe[Integer] = None
+    minIdleTime: Maybe[Integer] = None
+    maxIdleTime: Maybe[Integer] = None
     customData: Maybe[CustomDataType] = None
 
 
@@ -587,7 +587,7 @@ class TariffEnergyPriceType(Message, frozen=True, kw_only=True):
 class TaxRateType(Message, frozen=True, kw_only=True):
     type: String20
     tax: float
-    stack: Maybe[Annotated[int, Meta(ge=0)]] = None
+    stack: Maybe[Annotated[int, Meta(ge=0, le=INT64_MAX)]] = None
     customData: Maybe[CustomDataType] = None
 
 
@@ -657,7 +657,7 @@ class TariffType(Message, frozen=True, kw_only=True):
 
 
 class BatteryDataType(Message, frozen=True, kw_only=True):
-    evseId: Annotated[int, Meta(ge=0)]
+    evseId: Annotated[int, Meta(ge=0, le=INT64_MAX)]
     serialNumber: String50
     soC: Annotated[float, Meta(ge=0, le=100)]
     soH: Annotated[float, Meta(ge=0, le=100)]
@@ -682,15 +682,15 @@ class ChargingStationType(Message, frozen=True, kw_only=True):
 
 
 class EVSEType(Message, frozen=True, kw_only=True):
-    id: Annotated[int, Meta(ge=0)]
-    connectorId: Maybe[Annotated[int, Meta(ge=0)]] = None
+    id: Annotated[int, Meta(ge=0, le=INT64_MAX)]
+    connectorId: Maybe[Annotated[int, Meta(ge=0, le=INT64_MAX)]] = None
     customData: Maybe[CustomDataType] = None
 
 
 class ClearChargingProfileType(Message, frozen=True, kw_only=True):
-    evseId: Maybe[Annotated[int, Meta(ge=0)]] = None
+    evseId: Maybe[Annotated[int, Meta(ge=0, le=INT64_MAX)]] = None
     chargingProfilePurpose: Maybe[ChargingProfilePurposeEnumType] = None
-    stackLevel: Maybe[Annotated[int, Meta(ge=0)]] = None
+    stackLevel: Maybe[Annotated[int, Meta(ge=0, le=INT64_MAX)]] = None
     customData: Maybe[CustomDataType] = None
 
 
@@ -703,7 +703,7 @@ class ClearTariffsResultType(Message, frozen=True, kw_only=True):
 
 class ClearMonitoringResultType(Message, frozen=True, kw_only=True):
     status: ClearMonitoringStatusEnumType
-    id: Annotated[int, Meta(ge=0)]
+    id: Annotated[int, Meta(ge=0, le=INT64_MAX)]
     statusInfo: Maybe[StatusInfoType] = None
     customData: Maybe[CustomDataType] = None
 
@@ -733,8 +733,8 @@ class CertificateStatusType(Message, frozen=True, kw_only=True):
 
 class ChargingProfileCriterionType(Message, frozen=True, kw_only=True):
     chargingProfilePurpose: Maybe[ChargingProfilePurposeEnumType] = None
-    stackLevel: Maybe[Annotated[int, Meta(ge=0)]] = None
-    chargingProfileId: Maybe[Annotated[tuple[int, ...], Meta(min_length=1)]] = None
+    stackLevel: Maybe[Annotated[int, Meta(ge=0, le=INT64_MAX)]] = None
+    chargingProfileId: Maybe[Annotated[tuple[Integer, ...], Meta(min_length=1)]] = None
     chargingLimitSource: Maybe[Annotated[tuple[String20, ...], Meta(min_length=1, max_length=4)]] = None
     customData: Maybe[CustomDataType] = None
 
@@ -746,13 +746,13 @@ class V2XFreqWattPointType(Message, frozen=True, kw_only=True):
 
 
 class V2XSignalWattPointType(Message, frozen=True, kw_only=True):
-    signal: int
+    signal: Integer
     power: float
     customData: Maybe[CustomDataType] = None
 
 
 class ChargingSchedulePeriodType(Message, frozen=True, kw_only=True):
-    startPeriod: int
+    startPeriod: Integer
     limit: Maybe[float] = None
     limit_L2: Maybe[float] = None
     limit_L3: Maybe[float] = None
@@ -777,8 +777,8 @@ class ChargingSchedulePeriodType(Message, frozen=True, kw_only=True):
 
 
 class CompositeScheduleType(Message, frozen=True, kw_only=True):
-    evseId: Annotated[int, Meta(ge=0)]
-    duration: int
+    evseId: Annotated[int, Meta(ge=0, le=INT64_MAX)]
+    duration: Integer
     scheduleStart: DateTime
     chargingRateUnit: ChargingRateUnitEnumType
     chargingSchedulePeriod: Annotated[tuple[ChargingSchedulePeriodType, ...], Meta(min_length=1)]
@@ -819,9 +819,9 @@ class ComponentVariableType(Message, frozen=True, kw_only=True):
 
 
 class ConstantStreamDataType(Message, frozen=True, kw_only=True):
-    id: Annotated[int, Meta(ge=0)]
+    id: Annotated[int, Meta(ge=0, le=INT64_MAX)]
     params: PeriodicEventStreamParamsType
-    variableMonitoringId: Annotated[int, Meta(ge=0)]
+    variableMonitoringId: Annotated[int, Meta(ge=0, le=INT64_MAX)]
     customData: Maybe[CustomDataType] = None
 
 
@@ -829,7 +829,7 @@ class TariffAssignmentType(Message, frozen=True, kw_only=True):
     tariffId: String60
     tariffKind: TariffKindEnumType
     validFrom: Maybe[DateTime] = None
-    evseIds: Maybe[Annotated[tuple[Annotated[int, Meta(ge=0)], ...], Meta(min_length=1)]] = None
+    evseIds: Maybe[Annotated[tuple[Annotated[int, Meta(ge=0, le=INT64_MAX)], ...], Meta(min_length=1)]] = None
     idTokens: Maybe[Annotated[tuple[String255, ...], Meta(min_length=1)]] = None
     customData: Maybe[CustomDataType] = None
 
@@ -861,7 +861,7 @@ class SignedMeterValueType(Message, frozen=True, kw_only=True):
 
 class UnitOfMeasureType(Message, frozen=True, kw_only=True):
     unit: Maybe[String20] = None
-    multiplier: Maybe[int] = None
+    multiplier: Maybe[Integer] = None
     customData: Maybe[CustomDataType] = None
 
 
@@ -889,15 +889,15 @@ class LimitAtSoCType(Message, frozen=True, kw_only=True):
 
 
 class RelativeTimeIntervalType(Message, frozen=True, kw_only=True):
-    start: int
-    duration: Maybe[int] = None
+    start: Integer
+    duration: Maybe[Integer] = None
     customData: Maybe[CustomDataType] = None
 
 
 class CostType(Message, frozen=True, kw_only=True):
     costKind: CostKindEnumType
-    amount: int
-    amountMultiplier: Maybe[int] = None
+    amount: Integer
+    amountMultiplier: Maybe[Integer] = None
     customData: Maybe[CustomDataType] = None
 
 
@@ -909,28 +909,28 @@ class ConsumptionCostType(Message, frozen=True, kw_only=True):
 
 class SalesTariffEntryType(Message, frozen=True, kw_only=True):
     relativeTimeInterval: RelativeTimeIntervalType
-    ePriceLevel: Maybe[Annotated[int, Meta(ge=0)]] = None
+    ePriceLevel: Maybe[Annotated[int, Meta(ge=0, le=INT64_MAX)]] = None
     consumptionCost: Maybe[Annotated[tuple[ConsumptionCostType, ...], Meta(min_length=1, max_length=3)]] = None
     customData: Maybe[CustomDataType] = None
 
 
 class SalesTariffType(Message, frozen=True, kw_only=True):
-    id: Annotated[int, Meta(ge=0)]
+    id: Annotated[int, Meta(ge=0, le=INT64_MAX)]
     salesTariffDescription: Maybe[String32] = None
-    numEPriceLevels: Maybe[Annotated[int, Meta(ge=0)]] = None
+    numEPriceLevels: Maybe[Annotated[int, Meta(ge=0, le=INT64_MAX)]] = None
     salesTariffEntry: Annotated[tuple[SalesTariffEntryType, ...], Meta(min_length=1, max_length=1024)]
     customData: Maybe[CustomDataType] = None
 
 
 class RationalNumberType(Message, frozen=True, kw_only=True):
-    exponent: int
-    value: int
+    exponent: Integer
+    value: Integer
     customData: Maybe[CustomDataType] = None
 
 
 class PriceRuleType(Message, frozen=True, kw_only=True):
-    parkingFeePeriod: Maybe[int] = None
-    carbonDioxideEmission: Maybe[Annotated[int, Meta(ge=0)]] = None
+    parkingFeePeriod: Maybe[Integer] = None
+    carbonDioxideEmission: Maybe[Annotated[int, Meta(ge=0, le=INT64_MAX)]] = None
     renewableGenerationPercentage: Maybe[Annotated[int, Meta(ge=0, le=100)]] = None
     energyFee: RationalNumberType
     parkingFee: Maybe[RationalNumberType] = None
@@ -939,13 +939,13 @@ class PriceRuleType(Message, frozen=True, kw_only=True):
 
 
 class PriceRuleStackType(Message, frozen=True, kw_only=True):
-    duration: int
+    duration: Integer
     priceRule: Annotated[tuple[PriceRuleType, ...], Meta(min_length=1, max_length=8)]
     customData: Maybe[CustomDataType] = None
 
 
 class TaxRuleType(Message, frozen=True, kw_only=True):
-    taxRuleID: Annotated[int, Meta(ge=0)]
+    taxRuleID: Annotated[int, Meta(ge=0, le=INT64_MAX)]
     taxRuleName: Maybe[String100] = None
     taxIncludedInPrice: Maybe[bool] = None
     appliesToEnergyFee: bool
@@ -959,15 +959,15 @@ class TaxRuleType(Message, frozen=True, kw_only=True):
 class OverstayRuleType(Message, frozen=True, kw_only=True):
     overstayFee: RationalNumberType
     overstayRuleDescription: Maybe[String32] = None
-    startTime: int
-    overstayFeePeriod: int
+    startTime: Integer
+    overstayFeePeriod: Integer
     customData: Maybe[CustomDataType] = None
 
 
 class OverstayRuleListType(Message, frozen=True, kw_only=True):
     overstayPowerThreshold: Maybe[RationalNumberType] = None
     overstayRule: Annotated[tuple[OverstayRuleType, ...], Meta(min_length=1, max_length=5)]
-    overstayTimeThreshold: Maybe[int] = None
+    overstayTimeThreshold: Maybe[Integer] = None
     customData: Maybe[CustomDataType] = None
 
 
@@ -979,7 +979,7 @@ class AdditionalSelectedServicesType(Message, frozen=True, kw_only=True):
 
 class AbsolutePriceScheduleType(Message, frozen=True, kw_only=True):
     timeAnchor: DateTime
-    priceScheduleID: Annotated[int, Meta(ge=0)]
+    priceScheduleID: Annotated[int, Meta(ge=0, le=INT64_MAX)]
     priceScheduleDescription: Maybe[String160] = None
     currency: String3
     language: String8
@@ -994,33 +994,33 @@ class AbsolutePriceScheduleType(Message, frozen=True, kw_only=True):
 
 
 class PriceLevelScheduleEntryType(Message, frozen=True, kw_only=True):
-    duration: int
-    priceLevel: Annotated[int, Meta(ge=0)]
+    duration: Integer
+    priceLevel: Annotated[int, Meta(ge=0, le=INT64_MAX)]
     customData: Maybe[CustomDataType] = None
 
 
 class PriceLevelScheduleType(Message, frozen=True, kw_only=True):
     priceLevelScheduleEntries: Annotated[tuple[PriceLevelScheduleEntryType, ...], Meta(min_length=1, max_length=100)]
     timeAnchor: DateTime
-    priceScheduleId: Annotated[int, Meta(ge=0)]
+    priceScheduleId: Annotated[int, Meta(ge=0, le=INT64_MAX)]
     priceScheduleDescription: Maybe[String32] = None
-    numberOfPriceLevels: Annotated[int, Meta(ge=0)]
+    numberOfPriceLevels: Annotated[int, Meta(ge=0, le=INT64_MAX)]
     customData: Maybe[CustomDataType] = None
 
 
 class ChargingScheduleType(Message, frozen=True, kw_only=True):
-    id: int
+    id: Integer
     limitAtSoC: Maybe[LimitAtSoCType] = None
     startSchedule: Maybe[DateTime] = None
-    duration: Maybe[int] = None
+    duration: Maybe[Integer] = None
     chargingRateUnit: ChargingRateUnitEnumType
     minChargingRate: Maybe[float] = None
     powerTolerance: Maybe[float] = None
-    signatureId: Maybe[Annotated[int, Meta(ge=0)]] = None
+    signatureId: Maybe[Annotated[int, Meta(ge=0, le=INT64_MAX)]] = None
     digestValue: Maybe[String88] = None
     useLocalTime: Maybe[bool] = None
     chargingSchedulePeriod: Annotated[tuple[ChargingSchedulePeriodType, ...], Meta(min_length=1, max_length=1024)]
-    randomizedDelay: Maybe[Annotated[int, Meta(ge=0)]] = None
+    randomizedDelay: Maybe[Annotated[int, Meta(ge=0, le=INT64_MAX)]] = None
     salesTariff: Maybe[SalesTariffType] = None
     absolutePriceSchedule: Maybe[AbsolutePriceScheduleType] = None
     priceLevelSchedule: Maybe[PriceLevelScheduleType] = None
@@ -1036,7 +1036,7 @@ class ChargingLimitType(Message, frozen=True, kw_only=True):
 
 class MessageInfoType(Message, frozen=True, kw_only=True):
     display: Maybe[ComponentType] = None
-    id: Annotated[int, Meta(ge=0)]
+    id: Annotated[int, Meta(ge=0, le=INT64_MAX)]
     priority: MessagePriorityEnumType
     state: Maybe[MessageStateEnumType] = None
     startDateTime: Maybe[DateTime] = None
@@ -1107,7 +1107,7 @@ class EVPriceRuleType(Message, frozen=True, kw_only=True):
 
 
 class EVAbsolutePriceScheduleEntryType(Message, frozen=True, kw_only=True):
-    duration: int
+    duration: Integer
     evPriceRule: Annotated[tuple[EVPriceRuleType, ...], Meta(min_length=1, max_length=8)]
     customData: Maybe[CustomDataType] = None
 
@@ -1121,7 +1121,7 @@ class EVAbsolutePriceScheduleType(Message, frozen=True, kw_only=True):
 
 
 class EVPowerScheduleEntryType(Message, frozen=True, kw_only=True):
-    duration: int
+    duration: Integer
     power: float
     customData: Maybe[CustomDataType] = None
 
@@ -1193,29 +1193,29 @@ class ChargingNeedsType(Message, frozen=True, kw_only=True):
 
 
 class EventDataType(Message, frozen=True, kw_only=True):
-    eventId: Annotated[int, Meta(ge=0)]
+    eventId: Annotated[int, Meta(ge=0, le=INT64_MAX)]
     timestamp: DateTime
     trigger: EventTriggerEnumType
-    cause: Maybe[Annotated[int, Meta(ge=0)]] = None
+    cause: Maybe[Annotated[int, Meta(ge=0, le=INT64_MAX)]] = None
     actualValue: String2500
     techCode: Maybe[String50] = None
     techInfo: Maybe[String500] = None
     cleared: Maybe[bool] = None
     transactionId: Maybe[String36] = None
     component: ComponentType
-    variableMonitoringId: Maybe[Annotated[int, Meta(ge=0)]] = None
+    variableMonitoringId: Maybe[Annotated[int, Meta(ge=0, le=INT64_MAX)]] = None
     eventNotificationType: EventNotificationEnumType
     variable: VariableType
-    severity: Maybe[Annotated[int, Meta(ge=0)]] = None
+    severity: Maybe[Annotated[int, Meta(ge=0, le=INT64_MAX)]] = None
     customData: Maybe[CustomDataType] = None
 
 
 class VariableMonitoringType(Message, frozen=True, kw_only=True):
-    id: Annotated[int, Meta(ge=0)]
+    id: Annotated[int, Meta(ge=0, le=INT64_MAX)]
     transaction: bool
     value: float
     type: MonitorEnumType
-    severity: Annotated[int, Meta(ge=0)]
+    severity: Annotated[int, Meta(ge=0, le=INT64_MAX)]
     eventNotificationType: EventNotificationEnumType
     customData: Maybe[CustomDataType] = None
 
@@ -1247,7 +1247,7 @@ class VariableCharacteristicsType(Message, frozen=True, kw_only=True):
     dataType: DataEnumType
     minLimit: Maybe[float] = None
     maxLimit: Maybe[float] = None
-    maxElements: Maybe[Annotated[int, Meta(ge=1)]] = None
+    maxElements: Maybe[Annotated[int, Meta(ge=1, le=INT64_MAX)]] = None
     valuesList: Maybe[String1000] = None
     supportsMonitoring: bool
     customData: Maybe[CustomDataType] = None
@@ -1288,18 +1288,18 @@ class ChargingScheduleUpdateType(Message, frozen=True, kw_only=True):
 
 
 class ChargingProfileType(Message, frozen=True, kw_only=True):
-    id: int
-    stackLevel: Annotated[int, Meta(ge=0)]
+    id: Integer
+    stackLevel: Annotated[int, Meta(ge=0, le=INT64_MAX)]
     chargingProfilePurpose: ChargingProfilePurposeEnumType
     chargingProfileKind: ChargingProfileKindEnumType
     recurrencyKind: Maybe[RecurrencyKindEnumType] = None
     validFrom: Maybe[DateTime] = None
     validTo: Maybe[DateTime] = None
     transactionId: Maybe[String36] = None
-    maxOfflineDuration: Maybe[int] = None
+    maxOfflineDuration: Maybe[Integer] = None
     chargingSchedule: Annotated[tuple[ChargingScheduleType, ...], Meta(min_length=1, max_length=3)]
     invalidAfterOfflineDuration: Maybe[bool] = None
-    dynUpdateInterval: Maybe[int] = None
+    dynUpdateInterval: Maybe[Integer] = None
     dynUpdateTime: Maybe[DateTime] = None
     priceScheduleSignature: Maybe[String256] = None
     customData: Maybe[CustomDataType] = None
@@ -1336,7 +1336,7 @@ class VoltageParamsType(Message, frozen=True, kw_only=True):
 class DERCurveType(Message, frozen=True, kw_only=True):
     curveData: Annotated[tuple[DERCurvePointsType, ...], Meta(min_length=1, max_length=10)]
     hysteresis: Maybe[HysteresisType] = None
-    priority: Annotated[int, Meta(ge=0)]
+    priority: Annotated[int, Meta(ge=0, le=INT64_MAX)]
     reactivePowerParams: Maybe[ReactivePowerParamsType] = None
     voltageParams: Maybe[VoltageParamsType] = None
     yUnit: DERUnitEnumType
@@ -1356,7 +1356,7 @@ class DERCurveGetType(Message, frozen=True, kw_only=True):
 
 
 class EnterServiceType(Message, frozen=True, kw_only=True):
-    priority: Annotated[int, Meta(ge=0)]
+    priority: Annotated[int, Meta(ge=0, le=INT64_MAX)]
     highVoltage: float
     lowVoltage: float
     highFreq: float
@@ -1374,7 +1374,7 @@ class EnterServiceGetType(Message, frozen=True, kw_only=True):
 
 
 class FixedPFType(Message, frozen=True, kw_only=True):
-    priority: Annotated[int, Meta(ge=0)]
+    priority: Annotated[int, Meta(ge=0, le=INT64_MAX)]
     displacement: float
     excitation: bool
     startTime: Maybe[DateTime] = None
@@ -1391,7 +1391,7 @@ class FixedPFGetType(Message, frozen=True, kw_only=True):
 
 
 class FixedVarType(Message, frozen=True, kw_only=True):
-    priority: Annotated[int, Meta(ge=0)]
+    priority: Annotated[int, Meta(ge=0, le=INT64_MAX)]
     setpoint: float
     unit: DERUnitEnumType
     startTime: Maybe[DateTime] = None
@@ -1408,7 +1408,7 @@ class FixedVarGetType(Message, frozen=True, kw_only=True):
 
 
 class FreqDroopType(Message, frozen=True, kw_only=True):
-    priority: Annotated[int, Meta(ge=0)]
+    priority: Annotated[int, Meta(ge=0, le=INT64_MAX)]
     overFreq: float
     underFreq: float
     overDroop: float
@@ -1428,7 +1428,7 @@ class FreqDroopGetType(Message, frozen=True, kw_only=True):
 
 
 class GradientType(Message, frozen=True, kw_only=True):
-    priority: Annotated[int, Meta(ge=0)]
+    priority: Annotated[int, Meta(ge=0, le=INT64_MAX)]
     gradient: float
     softGradient: float
     customData: Maybe[CustomDataType] = None
@@ -1441,7 +1441,7 @@ class GradientGetType(Message, frozen=True, kw_only=True):
 
 
 class LimitMaxDischargeType(Message, frozen=True, kw_only=True):
-    priority: Annotated[int, Meta(ge=0)]
+    priority: Annotated[int, Meta(ge=0, le=INT64_MAX)]
     pctMaxDischargePower: Maybe[float] = None
     powerMonitoringMustTrip: Maybe[DERCurveType] = None
     startTime: Maybe[DateTime] = None
@@ -1467,7 +1467,7 @@ class APNType(Message, frozen=True, kw_only=True):
     apn: String2000
     apnUserName: Maybe[String50] = None
     apnPassword: Maybe[String64] = None
-    simPin: Maybe[int] = None
+    simPin: Maybe[Integer] = None
     preferredNetwork: Maybe[String6] = None
     useOnlyPreferredNetwork: Maybe[bool] = None
     apnAuthentication: APNAuthenticationEnumType
@@ -1489,9 +1489,9 @@ class NetworkConnectionProfileType(Message, frozen=True, kw_only=True):
     ocppVersion: Maybe[OCPPVersionEnumType] = None
     ocppInterface: OCPPInterfaceEnumType
     ocppTransport: OCPPTransportEnumType
-    messageTimeout: int
+    messageTimeout: Integer
     ocppCsmsUrl: String2000
-    securityProfile: Annotated[int, Meta(ge=0)]
+    securityProfile: Annotated[int, Meta(ge=0, le=INT64_MAX)]
     identity: Maybe[String48] = None
     basicAuthPassword: Maybe[String64] = None
     vpn: Maybe[VPNType] = None
@@ -1499,25 +1499,25 @@ class NetworkConnectionProfileType(Message, frozen=True, kw_only=True):
 
 
 class SetMonitoringDataType(Message, frozen=True, kw_only=True):
-    id: Maybe[Annotated[int, Meta(ge=0)]] = None
+    id: Maybe[Annotated[int, Meta(ge=0, le=INT64_MAX)]] = None
     periodicEventStream: Maybe[PeriodicEventStreamParamsType] = None
     transaction: Maybe[bool] = None
     value: float
     type: MonitorEnumType
-    severity: Annotated[int, Meta(ge=0)]
+    severity: Annotated[int, Meta(ge=0, le=INT64_MAX)]
     component: ComponentType
     variable: VariableType
     customData: Maybe[CustomDataType] = None
 
 
 class SetMonitoringResultType(Message, frozen=True, kw_only=True):
-    id: Maybe[Annotated[int, Meta(ge=0)]] = None
+    id: Maybe[Annotated[int, Meta(ge=0, le=INT64_MAX)]] = None
     statusInfo: Maybe[StatusInfoType] = None
     status: SetMonitoringStatusEnumType
     type: MonitorEnumType
     component: ComponentType
     variable: VariableType
-    severity: Annotated[int, Meta(ge=0)]
+    severity: Annotated[int, Meta(ge=0, le=INT64_MAX)]
     customData: Maybe[CustomDataType] = None
 
 
@@ -1572,9 +1572,9 @@ class TotalCostType(Message, frozen=True, kw_only=True):
 
 class TotalUsageType(Message, frozen=True, kw_only=True):
     energy: float
-    chargingTime: int
-    idleTime: int
-    reservationTime: Maybe[int] = None
+    chargingTime: Integer
+    idleTime: Integer
+    reservationTime: Maybe[Integer] = None
     customData: Maybe[CustomDataType] = None
 
 
@@ -1590,7 +1590,7 @@ class CostDetailsType(Message, frozen=True, kw_only=True):
 class TransactionLimitType(Message, frozen=True, kw_only=True):
     maxCost: Maybe[float] = None
     maxEnergy: Maybe[float] = None
-    maxTime: Maybe[int] = None
+    maxTime: Maybe[Integer] = None
     maxSoC: Maybe[Annotated[int, Meta(ge=0, le=100)]] = None
     customData: Maybe[CustomDataType] = None
 
@@ -1598,9 +1598,9 @@ class TransactionLimitType(Message, frozen=True, kw_only=True):
 class TransactionType(Message, frozen=True, kw_only=True):
     transactionId: String36
     chargingState: Maybe[ChargingStateEnumType] = None
-    timeSpentCharging: Maybe[int] = None
+    timeSpentCharging: Maybe[Integer] = None
     stoppedReason: Maybe[ReasonEnumType] = None
-    remoteStartId: Maybe[int] = None
+    remoteStartId: Maybe[Integer] = None
     operationMode: Maybe[OperationModeEnumType] = None
     tariffId: Maybe[String60] = None
     transactionLimit: Maybe[TransactionLimitType] = None
@@ -1618,7 +1618,7 @@ class FirmwareType(Message, frozen=True, kw_only=True):
 
 class AFRRSignalRequest(Message, frozen=True, kw_only=True):
     timestamp: DateTime
-    signal: int
+    signal: Integer
     customData: Maybe[CustomDataType] = None
 
 
@@ -1629,7 +1629,7 @@ class AFRRSignalResponse(Message, frozen=True, kw_only=True):
 
 
 class AdjustPeriodicEventStreamRequest(Message, frozen=True, kw_only=True):
-    id: Annotated[int, Meta(ge=0)]
+    id: Annotated[int, Meta(ge=0, le=INT64_MAX)]
     params: PeriodicEventStreamParamsType
     customData: Maybe[CustomDataType] = None
 
@@ -1659,7 +1659,7 @@ class BatterySwapRequest(Message, frozen=True, kw_only=True):
     batteryData: Annotated[tuple[BatteryDataType, ...], Meta(min_length=1)]
     eventType: BatterySwapEventEnumType
     idToken: IdTokenType
-    requestId: int
+    requestId: Integer
     customData: Maybe[CustomDataType] = None
 
 
@@ -1675,14 +1675,14 @@ class BootNotificationRequest(Message, frozen=True, kw_only=True):
 
 class BootNotificationResponse(Message, frozen=True, kw_only=True):
     currentTime: DateTime
-    interval: int
+    interval: Integer
     status: RegistrationStatusEnumType
     statusInfo: Maybe[StatusInfoType] = None
     customData: Maybe[CustomDataType] = None
 
 
 class CancelReservationRequest(Message, frozen=True, kw_only=True):
-    reservationId: Annotated[int, Meta(ge=0)]
+    reservationId: Annotated[int, Meta(ge=0, le=INT64_MAX)]
     customData: Maybe[CustomDataType] = None
 
 
@@ -1695,7 +1695,7 @@ class CancelReservationResponse(Message, frozen=True, kw_only=True):
 class CertificateSignedRequest(Message, frozen=True, kw_only=True):
     certificateChain: String10000
     certificateType: Maybe[CertificateSigningUseEnumType] = None
-    requestId: Maybe[int] = None
+    requestId: Maybe[Integer] = None
     customData: Maybe[CustomDataType] = None
 
 
@@ -1740,7 +1740,7 @@ class ClearCacheResponse(Message, frozen=True, kw_only=True):
 
 
 class ClearChargingProfileRequest(Message, frozen=True, kw_only=True):
-    chargingProfileId: Maybe[int] = None
+    chargingProfileId: Maybe[Integer] = None
     chargingProfileCriteria: Maybe[ClearChargingProfileType] = None
     customData: Maybe[CustomDataType] = None
 
@@ -1765,7 +1765,7 @@ class ClearDERControlResponse(Message, frozen=True, kw_only=True):
 
 
 class ClearDisplayMessageRequest(Message, frozen=True, kw_only=True):
-    id: Annotated[int, Meta(ge=0)]
+    id: Annotated[int, Meta(ge=0, le=INT64_MAX)]
     customData: Maybe[CustomDataType] = None
 
 
@@ -1777,7 +1777,7 @@ class ClearDisplayMessageResponse(Message, frozen=True, kw_only=True):
 
 class ClearTariffsRequest(Message, frozen=True, kw_only=True):
     tariffIds: Maybe[Annotated[tuple[String60, ...], Meta(min_length=1)]] = None
-    evseId: Maybe[Annotated[int, Meta(ge=0)]] = None
+    evseId: Maybe[Annotated[int, Meta(ge=0, le=INT64_MAX)]] = None
     customData: Maybe[CustomDataType] = None
 
 
@@ -1787,7 +1787,7 @@ class ClearTariffsResponse(Message, frozen=True, kw_only=True):
 
 
 class ClearVariableMonitoringRequest(Message, frozen=True, kw_only=True):
-    id: Annotated[tuple[Annotated[int, Meta(ge=0)], ...], Meta(min_length=1)]
+    id: Annotated[tuple[Annotated[int, Meta(ge=0, le=INT64_MAX)], ...], Meta(min_length=1)]
     customData: Maybe[CustomDataType] = None
 
 
@@ -1798,7 +1798,7 @@ class ClearVariableMonitoringResponse(Message, frozen=True, kw_only=True):
 
 class ClearedChargingLimitRequest(Message, frozen=True, kw_only=True):
     chargingLimitSource: String20
-    evseId: Maybe[Annotated[int, Meta(ge=0)]] = None
+    evseId: Maybe[Annotated[int, Meta(ge=0, le=INT64_MAX)]] = None
     customData: Maybe[CustomDataType] = None
 
 
@@ -1807,7 +1807,7 @@ class ClearedChargingLimitResponse(Message, frozen=True, kw_only=True):
 
 
 class ClosePeriodicEventStreamRequest(Message, frozen=True, kw_only=True):
-    id: Annotated[int, Meta(ge=0)]
+    id: Annotated[int, Meta(ge=0, le=INT64_MAX)]
     customData: Maybe[CustomDataType] = None
 
 
@@ -1828,7 +1828,7 @@ class CostUpdatedResponse(Message, frozen=True, kw_only=True):
 class CustomerInformationRequest(Message, frozen=True, kw_only=True):
     customerCertificate: Maybe[CertificateHashDataType] = None
     idToken: Maybe[IdTokenType] = None
-    requestId: Annotated[int, Meta(ge=0)]
+    requestId: Annotated[int, Meta(ge=0, le=INT64_MAX)]
     report: bool
     clear: bool
     customerIdentifier: Maybe[String64] = None
@@ -1868,7 +1868,7 @@ class DeleteCertificateResponse(Message, frozen=True, kw_only=True):
 
 class FirmwareStatusNotificationRequest(Message, frozen=True, kw_only=True):
     status: FirmwareStatusEnumType
-    requestId: Maybe[int] = None
+    requestId: Maybe[Integer] = None
     statusInfo: Maybe[StatusInfoType] = None
     customData: Maybe[CustomDataType] = None
 
@@ -1881,7 +1881,7 @@ class Get15118EVCertificateRequest(Message, frozen=True, kw_only=True):
     iso15118SchemaVersion: String50
     action: CertificateActionEnumType
     exiRequest: String11000
-    maximumContractCertificateChains: Maybe[Annotated[int, Meta(ge=0)]] = None
+    maximumContractCertificateChains: Maybe[Annotated[int, Meta(ge=0, le=INT64_MAX)]] = None
     prioritizedEMAIDs: Maybe[Annotated[tuple[String255, ...], Meta(min_length=1, max_length=8)]] = None
     customData: Maybe[CustomDataType] = None
 
@@ -1890,12 +1890,12 @@ class Get15118EVCertificateResponse(Message, frozen=True, kw_only=True):
     status: Iso15118EVCertificateStatusEnumType
     statusInfo: Maybe[StatusInfoType] = None
     exiResponse: String17000
-    remainingContracts: Maybe[Annotated[int, Meta(ge=0)]] = None
+    remainingContracts: Maybe[Annotated[int, Meta(ge=0, le=INT64_MAX)]] = None
     customData: Maybe[CustomDataType] = None
 
 
 class GetBaseReportRequest(Message, frozen=True, kw_only=True):
-    requestId: int
+    requestId: Integer
     reportBase: ReportBaseEnumType
     customData: Maybe[CustomDataType] = None
 
@@ -1929,8 +1929,8 @@ class GetCertificateStatusResponse(Message, frozen=True, kw_only=True):
 
 
 class GetChargingProfilesRequest(Message, frozen=True, kw_only=True):
-    requestId: int
-    evseId: Maybe[Annotated[int, Meta(ge=0)]] = None
+    requestId: Integer
+    evseId: Maybe[Annotated[int, Meta(ge=0, le=INT64_MAX)]] = None
     chargingProfile: ChargingProfileCriterionType
     customData: Maybe[CustomDataType] = None
 
@@ -1942,9 +1942,9 @@ class GetChargingProfilesResponse(Message, frozen=True, kw_only=True):
 
 
 class GetCompositeScheduleRequest(Message, frozen=True, kw_only=True):
-    duration: int
+    duration: Integer
     chargingRateUnit: Maybe[ChargingRateUnitEnumType] = None
-    evseId: Annotated[int, Meta(ge=0)]
+    evseId: Annotated[int, Meta(ge=0, le=INT64_MAX)]
     customData: Maybe[CustomDataType] = None
 
 
@@ -1956,7 +1956,7 @@ class GetCompositeScheduleResponse(Message, frozen=True, kw_only=True):
 
 
 class GetDERControlRequest(Message, frozen=True, kw_only=True):
-    requestId: int
+    requestId: Integer
     isDefault: Maybe[bool] = None
     controlType: Maybe[DERControlEnumType] = None
     controlId: Maybe[String36] = None
@@ -1970,8 +1970,8 @@ class GetDERControlResponse(Message, frozen=True, kw_only=True):
 
 
 class GetDisplayMessagesRequest(Message, frozen=True, kw_only=True):
-    id: Maybe[Annotated[tuple[Annotated[int, Meta(ge=0)], ...], Meta(min_length=1)]] = None
-    requestId: int
+    id: Maybe[Annotated[tuple[Annotated[int, Meta(ge=0, le=INT64_MAX)], ...], Meta(min_length=1)]] = None
+    requestId: Integer
     priority: Maybe[MessagePriorityEnumType] = None
     state: Maybe[MessageStateEnumType] = None
     customData: Maybe[CustomDataType] = None
@@ -2000,16 +2000,16 @@ class GetLocalListVersionRequest(Message, frozen=True, kw_only=True):
 
 
 class GetLocalListVersionResponse(Message, frozen=True, kw_only=True):
-    versionNumber: int
+    versionNumber: Integer
     customData: Maybe[CustomDataType] = None
 
 
 class GetLogRequest(Message, frozen=True, kw_only=True):
     log: LogParametersType
     logType: LogEnumType
-    requestId: int
-    retries: Maybe[Annotated[int, Meta(ge=0)]] = None
-    retryInterval: Maybe[int] = None
+    requestId: Integer
+    retries: Maybe[Annotated[int, Meta(ge=0, le=INT64_MAX)]] = None
+    retryInterval: Maybe[Integer] = None
     customData: Maybe[CustomDataType] = None
 
 
@@ -2022,7 +2022,7 @@ class GetLogResponse(Message, frozen=True, kw_only=True):
 
 class GetMonitoringReportRequest(Message, frozen=True, kw_only=True):
     componentVariable: Maybe[Annotated[tuple[ComponentVariableType, ...], Meta(min_length=1)]] = None
-    requestId: int
+    requestId: Integer
     monitoringCriteria: Maybe[Annotated[tuple[MonitoringCriterionEnumType, ...], Meta(min_length=1, max_length=3)]] = None
     customData: Maybe[CustomDataType] = None
 
@@ -2044,7 +2044,7 @@ class GetPeriodicEventStreamResponse(Message, frozen=True, kw_only=True):
 
 class GetReportRequest(Message, frozen=True, kw_only=True):
     componentVariable: Maybe[Annotated[tuple[ComponentVariableType, ...], Meta(min_length=1)]] = None
-    requestId: int
+    requestId: Integer
     componentCriteria: Maybe[Annotated[tuple[ComponentCriterionEnumType, ...], Meta(min_length=1, max_length=4)]] = None
     customData: Maybe[CustomDataType] = None
 
@@ -2056,7 +2056,7 @@ class GetReportResponse(Message, frozen=True, kw_only=True):
 
 
 class GetTariffsRequest(Message, frozen=True, kw_only=True):
-    evseId: Annotated[int, Meta(ge=0)]
+    evseId: Annotated[int, Meta(ge=0, le=INT64_MAX)]
     customData: Maybe[CustomDataType] = None
 
 
@@ -2111,7 +2111,7 @@ class InstallCertificateResponse(Message, frozen=True, kw_only=True):
 
 class LogStatusNotificationRequest(Message, frozen=True, kw_only=True):
     status: UploadLogStatusEnumType
-    requestId: Maybe[int] = None
+    requestId: Maybe[Integer] = None
     statusInfo: Maybe[StatusInfoType] = None
     customData: Maybe[CustomDataType] = None
 
@@ -2121,7 +2121,7 @@ class LogStatusNotificationResponse(Message, frozen=True, kw_only=True):
 
 
 class MeterValuesRequest(Message, frozen=True, kw_only=True):
-    evseId: Annotated[int, Meta(ge=0)]
+    evseId: Annotated[int, Meta(ge=0, le=INT64_MAX)]
     meterValue: Annotated[tuple[MeterValueType, ...], Meta(min_length=1)]
     customData: Maybe[CustomDataType] = None
 
@@ -2144,7 +2144,7 @@ class NotifyAllowedEnergyTransferResponse(Message, frozen=True, kw_only=True):
 
 class NotifyChargingLimitRequest(Message, frozen=True, kw_only=True):
     chargingSchedule: Maybe[Annotated[tuple[ChargingScheduleType, ...], Meta(min_length=1)]] = None
-    evseId: Maybe[Annotated[int, Meta(ge=0)]] = None
+    evseId: Maybe[Annotated[int, Meta(ge=0, le=INT64_MAX)]] = None
     chargingLimit: ChargingLimitType
     customData: Maybe[CustomDataType] = None
 
@@ -2156,9 +2156,9 @@ class NotifyChargingLimitResponse(Message, frozen=True, kw_only=True):
 class NotifyCustomerInformationRequest(Message, frozen=True, kw_only=True):
     data: String512
     tbc: Maybe[bool] = None
-    seqNo: Annotated[int, Meta(ge=0)]
+    seqNo: Annotated[int, Meta(ge=0, le=INT64_MAX)]
     generatedAt: DateTime
-    requestId: Annotated[int, Meta(ge=0)]
+    requestId: Annotated[int, Meta(ge=0, le=INT64_MAX)]
     customData: Maybe[CustomDataType] = None
 
 
@@ -2193,7 +2193,7 @@ class NotifyDERStartStopResponse(Message, frozen=True, kw_only=True):
 
 class NotifyDisplayMessagesRequest(Message, frozen=True, kw_only=True):
     messageInfo: Maybe[Annotated[tuple[MessageInfoType, ...], Meta(min_length=1)]] = None
-    requestId: int
+    requestId: Integer
     tbc: Maybe[bool] = None
     customData: Maybe[CustomDataType] = None
 
@@ -2203,8 +2203,8 @@ class NotifyDisplayMessagesResponse(Message, frozen=True, kw_only=True):
 
 
 class NotifyEVChargingNeedsRequest(Message, frozen=True, kw_only=True):
-    evseId: Annotated[int, Meta(ge=1)]
-    maxScheduleTuples: Maybe[Annotated[int, Meta(ge=0)]] = None
+    evseId: Annotated[int, Meta(ge=1, le=INT64_MAX)]
+    maxScheduleTuples: Maybe[Annotated[int, Meta(ge=0, le=INT64_MAX)]] = None
     chargingNeeds: ChargingNeedsType
     timestamp: Maybe[DateTime] = None
     customData: Maybe[CustomDataType] = None
@@ -2219,8 +2219,8 @@ class NotifyEVChargingNeedsResponse(Message, frozen=True, kw_only=True):
 class NotifyEVChargingScheduleRequest(Message, frozen=True, kw_only=True):
     timeBase: DateTime
     chargingSchedule: ChargingScheduleType
-    evseId: Annotated[int, Meta(ge=1)]
-    selectedChargingScheduleId: Maybe[Annotated[int, Meta(ge=0)]] = None
+    evseId: Annotated[int, Meta(ge=1, le=INT64_MAX)]
+    selectedChargingScheduleId: Maybe[Annotated[int, Meta(ge=0, le=INT64_MAX)]] = None
     powerToleranceAcceptance: Maybe[bool] = None
     customData: Maybe[CustomDataType] = None
 
@@ -2234,7 +2234,7 @@ class NotifyEVChargingScheduleResponse(Message, frozen=True, kw_only=True):
 class NotifyEventRequest(Message, frozen=True, kw_only=True):
     generatedAt: DateTime
     tbc: Maybe[bool] = None
-    seqNo: Annotated[int, Meta(ge=0)]
+    seqNo: Annotated[int, Meta(ge=0, le=INT64_MAX)]
     eventData: Annotated[tuple[EventDataType, ...], Meta(min_length=1)]
     customData: Maybe[CustomDataType] = None
 
@@ -2245,9 +2245,9 @@ class NotifyEventResponse(Message, frozen=True, kw_only=True):
 
 class NotifyMonitoringReportRequest(Message, frozen=True, kw_only=True):
     monitor: Maybe[Annotated[tuple[MonitoringDataType, ...], Meta(min_length=1)]] = None
-    requestId: int
+    requestId: Integer
     tbc: Maybe[bool] = None
-    seqNo: Annotated[int, Meta(ge=0)]
+    seqNo: Annotated[int, Meta(ge=0, le=INT64_MAX)]
     generatedAt: DateTime
     customData: Maybe[CustomDataType] = None
 
@@ -2258,8 +2258,8 @@ class NotifyMonitoringReportResponse(Message, frozen=True, kw_only=True):
 
 class NotifyPeriodicEventStream(Message, frozen=True, kw_only=True):
     data: Annotated[tuple[StreamDataElementType, ...], Meta(min_length=1)]
-    id: Annotated[int, Meta(ge=0)]
-    pending: Annotated[int, Meta(ge=0)]
+    id: Annotated[int, Meta(ge=0, le=INT64_MAX)]
+    pending: Annotated[int, Meta(ge=0, le=INT64_MAX)]
     basetime: DateTime
     customData: Maybe[CustomDataType] = None
 
@@ -2275,11 +2275,11 @@ class NotifyPriorityChargingResponse(Message, frozen=True, kw_only=True):
 
 
 class NotifyReportRequest(Message, frozen=True, kw_only=True):
-    requestId: int
+    requestId: Integer
     generatedAt: DateTime
     reportData: Maybe[Annotated[tuple[ReportDataType, ...], Meta(min_length=1)]] = None
     tbc: Maybe[bool] = None
-    seqNo: Annotated[int, Meta(ge=0)]
+    seqNo: Annotated[int, Meta(ge=0, le=INT64_MAX)]
     customData: Maybe[CustomDataType] = None
 
 
@@ -2308,8 +2308,8 @@ class NotifySettlementResponse(Message, frozen=True, kw_only=True):
 
 
 class NotifyWebPaymentStartedRequest(Message, frozen=True, kw_only=True):
-    evseId: Annotated[int, Meta(ge=0)]
-    timeout: int
+    evseId: Annotated[int, Meta(ge=0, le=INT64_MAX)]
+    timeout: Integer
     customData: Maybe[CustomDataType] = None
 
 
@@ -2330,10 +2330,10 @@ class OpenPeriodicEventStreamResponse(Message, frozen=True, kw_only=True):
 
 class PublishFirmwareRequest(Message, frozen=True, kw_only=True):
     location: String2000
-    retries: Maybe[Annotated[int, Meta(ge=0)]] = None
+    retries: Maybe[Annotated[int, Meta(ge=0, le=INT64_MAX)]] = None
     checksum: String32
-    requestId: Annotated[int, Meta(ge=0)]
-    retryInterval: Maybe[Annotated[int, Meta(ge=0)]] = None
+    requestId: Annotated[int, Meta(ge=0, le=INT64_MAX)]
+    retryInterval: Maybe[Annotated[int, Meta(ge=0, le=INT64_MAX)]] = None
     customData: Maybe[CustomDataType] = None
 
 
@@ -2346,7 +2346,7 @@ class PublishFirmwareResponse(Message, frozen=True, kw_only=True):
 class PublishFirmwareStatusNotificationRequest(Message, frozen=True, kw_only=True):
     status: PublishFirmwareStatusEnumType
     location: Maybe[Annotated[tuple[String2000, ...], Meta(min_length=1)]] = None
-    requestId: Maybe[Annotated[int, Meta(ge=0)]] = None
+    requestId: Maybe[Annotated[int, Meta(ge=0, le=INT64_MAX)]] = None
     statusInfo: Maybe[StatusInfoType] = None
     customData: Maybe[CustomDataType] = None
 
@@ -2356,7 +2356,7 @@ class PublishFirmwareStatusNotificationResponse(Message, frozen=True, kw_only=Tr
 
 
 class PullDynamicScheduleUpdateRequest(Message, frozen=True, kw_only=True):
-    chargingProfileId: int
+    chargingProfileId: Integer
     customData: Maybe[CustomDataType] = None
 
 
@@ -2368,11 +2368,11 @@ class PullDynamicScheduleUpdateResponse(Message, frozen=True, kw_only=True):
 
 
 class ReportChargingProfilesRequest(Message, frozen=True, kw_only=True):
-    requestId: int
+    requestId: Integer
     chargingLimitSource: String20
     chargingProfile: Annotated[tuple[ChargingProfileType, ...], Meta(min_length=1)]
     tbc: Maybe[bool] = None
-    evseId: Annotated[int, Meta(ge=0)]
+    evseId: Annotated[int, Meta(ge=0, le=INT64_MAX)]
     customData: Maybe[CustomDataType] = None
 
 
@@ -2389,7 +2389,7 @@ class ReportDERControlRequest(Message, frozen=True, kw_only=True):
     freqDroop: Maybe[Annotated[tuple[FreqDroopGetType, ...], Meta(min_length=1, max_length=24)]] = None
     gradient: Maybe[Annotated[tuple[GradientGetType, ...], Meta(min_length=1, max_length=24)]] = None
     limitMaxDischarge: Maybe[Annotated[tuple[LimitMaxDischargeGetType, ...], Meta(min_length=1, max_length=24)]] = None
-    requestId: int
+    requestId: Integer
     tbc: Maybe[bool] = None
     customData: Maybe[CustomDataType] = None
 
@@ -2400,7 +2400,7 @@ class ReportDERControlResponse(Message, frozen=True, kw_only=True):
 
 class RequestBatterySwapRequest(Message, frozen=True, kw_only=True):
     idToken: IdTokenType
-    requestId: int
+    requestId: Integer
     customData: Maybe[CustomDataType] = None
 
 
@@ -2411,10 +2411,10 @@ class RequestBatterySwapResponse(Message, frozen=True, kw_only=True):
 
 
 class RequestStartTransactionRequest(Message, frozen=True, kw_only=True):
-    evseId: Maybe[Annotated[int, Meta(ge=1)]] = None
+    evseId: Maybe[Annotated[int, Meta(ge=1, le=INT64_MAX)]] = None
     groupIdToken: Maybe[IdTokenType] = None
     idToken: IdTokenType
-    remoteStartId: int
+    remoteStartId: Integer
     chargingProfile: Maybe[ChargingProfileType] = None
     customData: Maybe[CustomDataType] = None
 
@@ -2438,7 +2438,7 @@ class RequestStopTransactionResponse(Message, frozen=True, kw_only=True):
 
 
 class ReservationStatusUpdateRequest(Message, frozen=True, kw_only=True):
-    reservationId: Annotated[int, Meta(ge=0)]
+    reservationId: Annotated[int, Meta(ge=0, le=INT64_MAX)]
     reservationUpdateStatus: ReservationUpdateStatusEnumType
     customData: Maybe[CustomDataType] = None
 
@@ -2448,11 +2448,11 @@ class ReservationStatusUpdateResponse(Message, frozen=True, kw_only=True):
 
 
 class ReserveNowRequest(Message, frozen=True, kw_only=True):
-    id: Annotated[int, Meta(ge=0)]
+    id: Annotated[int, Meta(ge=0, le=INT64_MAX)]
     expiryDateTime: DateTime
     connectorType: Maybe[String20] = None
     idToken: IdTokenType
-    evseId: Maybe[Annotated[int, Meta(ge=0)]] = None
+    evseId: Maybe[Annotated[int, Meta(ge=0, le=INT64_MAX)]] = None
     groupIdToken: Maybe[IdTokenType] = None
     customData: Maybe[CustomDataType] = None
 
@@ -2465,7 +2465,7 @@ class ReserveNowResponse(Message, frozen=True, kw_only=True):
 
 class ResetRequest(Message, frozen=True, kw_only=True):
     type: ResetEnumType
-    evseId: Maybe[Annotated[int, Meta(ge=0)]] = None
+    evseId: Maybe[Annotated[int, Meta(ge=0, le=INT64_MAX)]] = None
     customData: Maybe[CustomDataType] = None
 
 
@@ -2488,7 +2488,7 @@ class SecurityEventNotificationResponse(Message, frozen=True, kw_only=True):
 
 class SendLocalListRequest(Message, frozen=True, kw_only=True):
     localAuthorizationList: Maybe[Annotated[tuple[AuthorizationData, ...], Meta(min_length=1)]] = None
-    versionNumber: int
+    versionNumber: Integer
     updateType: UpdateEnumType
     customData: Maybe[CustomDataType] = None
 
@@ -2500,7 +2500,7 @@ class SendLocalListResponse(Message, frozen=True, kw_only=True):
 
 
 class SetChargingProfileRequest(Message, frozen=True, kw_only=True):
-    evseId: Annotated[int, Meta(ge=0)]
+    evseId: Annotated[int, Meta(ge=0, le=INT64_MAX)]
     chargingProfile: ChargingProfileType
     customData: Maybe[CustomDataType] = None
 
@@ -2534,7 +2534,7 @@ class SetDERControlResponse(Message, frozen=True, kw_only=True):
 
 
 class SetDefaultTariffRequest(Message, frozen=True, kw_only=True):
-    evseId: Annotated[int, Meta(ge=0)]
+    evseId: Annotated[int, Meta(ge=0, le=INT64_MAX)]
     tariff: TariffType
     customData: Maybe[CustomDataType] = None
 
@@ -2568,7 +2568,7 @@ class SetMonitoringBaseResponse(Message, frozen=True, kw_only=True):
 
 
 class SetMonitoringLevelRequest(Message, frozen=True, kw_only=True):
-    severity: Annotated[int, Meta(ge=0)]
+    severity: Annotated[int, Meta(ge=0, le=INT64_MAX)]
     customData: Maybe[CustomDataType] = None
 
 
@@ -2579,7 +2579,7 @@ class SetMonitoringLevelResponse(Message, frozen=True, kw_only=True):
 
 
 class SetNetworkProfileRequest(Message, frozen=True, kw_only=True):
-    configurationSlot: int
+    configurationSlot: Integer
     connectionData: NetworkConnectionProfileType
     customData: Maybe[CustomDataType] = None
 
@@ -2614,7 +2614,7 @@ class SignCertificateRequest(Message, frozen=True, kw_only=True):
     csr: String5500
     certificateType: Maybe[CertificateSigningUseEnumType] = None
     hashRootCertificate: Maybe[CertificateHashDataType] = None
-    requestId: Maybe[int] = None
+    requestId: Maybe[Integer] = None
     customData: Maybe[CustomDataType] = None
 
 
@@ -2627,8 +2627,8 @@ class SignCertificateResponse(Message, frozen=True, kw_only=True):
 class StatusNotificationRequest(Message, frozen=True, kw_only=True):
     timestamp: DateTime
     connectorStatus: ConnectorStatusEnumType
-    evseId: Annotated[int, Meta(ge=0)]
-    connectorId: Annotated[int, Meta(ge=0)]
+    evseId: Annotated[int, Meta(ge=0, le=INT64_MAX)]
+    connectorId: Annotated[int, Meta(ge=0, le=INT64_MAX)]
     customData: Maybe[CustomDataType] = None
 
 
@@ -2642,11 +2642,11 @@ class TransactionEventRequest(Message, frozen=True, kw_only=True):
     meterValue: Maybe[Annotated[tuple[MeterValueType, ...], Meta(min_length=1)]] = None
     timestamp: DateTime
     triggerReason: TriggerReasonEnumType
-    seqNo: Annotated[int, Meta(ge=0)]
+    seqNo: Annotated[int, Meta(ge=0, le=INT64_MAX)]
     offline: Maybe[bool] = None
     numberOfPhasesUsed: Maybe[Annotated[int, Meta(ge=0, le=3)]] = None
-    cableMaxCurrent: Maybe[int] = None
-    reservationId: Maybe[Annotated[int, Meta(ge=0)]] = None
+    cableMaxCurrent: Maybe[Integer] = None
+    reservationId: Maybe[Annotated[int, Meta(ge=0, le=INT64_MAX)]] = None
     preconditioningStatus: Maybe[PreconditioningStatusEnumType] = None
     evseSleep: Maybe[bool] = None
     transactionInfo: TransactionType
@@ -2657,7 +2657,7 @@ class TransactionEventRequest(Message, frozen=True, kw_only=True):
 
 class TransactionEventResponse(Message, frozen=True, kw_only=True):
     totalCost: Maybe[float] = None
-    chargingPriority: Maybe[int] = None
+    chargingPriority: Maybe[Integer] = None
     idTokenInfo: Maybe[IdTokenInfoType] = None
     transactionLimit: Maybe[TransactionLimitType] = None
     updatedPersonalMessage: Maybe[MessageContentType] = None
@@ -2679,8 +2679,8 @@ class TriggerMessageResponse(Message, frozen=True, kw_only=True):
 
 
 class UnlockConnectorRequest(Message, frozen=True, kw_only=True):
-    evseId: Annotated[int, Meta(ge=0)]
-    connectorId: Annotated[int, Meta(ge=0)]
+    evseId: Annotated[int, Meta(ge=0, le=INT64_MAX)]
+    connectorId: Annotated[int, Meta(ge=0, le=INT64_MAX)]
     customData: Maybe[CustomDataType] = None
 
 
@@ -2701,7 +2701,7 @@ class UnpublishFirmwareResponse(Message, frozen=True, kw_only=True):
 
 
 class UpdateDynamicScheduleRequest(Message, frozen=True, kw_only=True):
-    chargingProfileId: int
+    chargingProfileId: Integer
     scheduleUpdate: ChargingScheduleUpdateType
     customData: Maybe[CustomDataType] = None
 
@@ -2713,9 +2713,9 @@ class UpdateDynamicScheduleResponse(Message, frozen=True, kw_only=True):
 
 
 class UpdateFirmwareRequest(Message, frozen=True, kw_only=True):
-    retries: Maybe[Annotated[int, Meta(ge=0)]] = None
-    retryInterval: Maybe[int] = None
-    requestId: int
+    retries: Maybe[Annotated[int, Meta(ge=0, le=INT64_MAX)]] = None
+    retryInterval: Maybe[Integer] = None
+    requestId: Integer
     firmware: FirmwareType
     customData: Maybe[CustomDataType] = None
 
@@ -2740,7 +2740,7 @@ class UsePriorityChargingResponse(Message, frozen=True, kw_only=True):
 
 class VatNumberValidationRequest(Message, frozen=True, kw_only=True):
     vatNumber: String20
-    evseId: Maybe[Annotated[int, Meta(ge=0)]] = None
+    evseId: Maybe[Annotated[int, Meta(ge=0, le=INT64_MAX)]] = None
     customData: Maybe[CustomDataType] = None
 
 
@@ -2748,6 +2748,6 @@ class VatNumberValidationResponse(Message, frozen=True, kw_only=True):
     company: Maybe[AddressType] = None
     statusInfo: Maybe[StatusInfoType] = None
     vatNumber: String20
-    evseId: Maybe[Annotated[int, Meta(ge=0)]] = None
+    evseId: Maybe[Annotated[int, Meta(ge=0, le=INT64_MAX)]] = None
     status: GenericStatusEnumType
     customData: Maybe[CustomDataType] = None

@@ -1,0 +1,82 @@
+"""Following a KV bucket: every key is read at start, and every change after that is heard.
+
+After every reconnection the watch begins anew: a watch that went silent with the broker would go unnoticed otherwise. What vanished
+meanwhile is found by comparing with the keys that the new watch brought.
+"""
+
+import asyncio
+from collections.abc import Callable, Set
+from contextlib import suppress
+from typing import Final
+
+from nats.aio.client import Client
+from nats.errors import Error as NatsError
+from nats.errors import TimeoutError as NatsTimeout
+from nats.js.errors import APIError
+from nats.js.kv import KeyValue
+
+from cpms_actors.observe import logs
+
+log = logs.get("watch")
+
+CHECK_S: Final = 2.0
+
+OnEntry = Callable[[str, bytes | None, int], None]
+OnRead = Callable[[Set[str]], None]
+
+
+class Watch:
+    """One bucket, followed until cancelled.
+
+    `on_entry` hears key, value (None: deleted) and revision; `on_read` hears after each complete reading which keys there are. What
+    they raise is logged and costs that entry only: one key that its reader cannot bear must not blind it to the others.
+    """
+
+    def __init__(self, client: Client, bucket: KeyValue, name: str, on_entry: OnEntry, on_read: OnRead) -> None:
+        self._client = client
+        self._bucket = bucket
+        self._name = name
+        self._on_entry = on_entry
+        self._on_read = on_read
+        self.failures = 0
+
+    async def run(self) -> None:
+        """Follow until cancelled."""
+        while True:
+            reconnects = self._client.stats["reconnects"]
+            try:
+                await self._follow(reconnects)
+            except (NatsError, APIError, TimeoutError, OSError) as error:
+                log.warning("watch_failed", bucket=self._name, error=repr(error))
+                await asyncio.sleep(CHECK_S / 4)
+
+    async def _follow(self, reconnects: int) -> None:
+        """Follow one watch until the client has reconnected."""
+        watcher = await self._bucket.watchall()
+        seen: set[str] = set()
+        reading = True
+        try:
+            while self._client.stats["reconnects"] == reconnects:
+                try:
+                    entry = await watcher.updates(CHECK_S)  # type: ignore[no-untyped-call]  # untyped in nats-py
+                except NatsTimeout:
+                    continue
+                if entry is None:
+                    reading = False
+                    self._heard(self._on_read, seen)
+                elif isinstance(entry, KeyValue.Entry):
+                    if reading:
+                        seen.add(entry.key)
+                    value = entry.value if entry.operation is None else None
+                    self._heard(self._on_entry, entry.key, value, entry.revision or 0)
+        finally:
+            with suppress(NatsError):  # of a closed client: raised from here it would take the place of a cancellation
+                await watcher.stop()  # type: ignore[no-untyped-call]  # untyped in nats-py
+
+    def _heard(self, listener: Callable[..., None], *args: object) -> None:
+        try:
+            listener(*args)
+        except Exception as error:  # a value of a newer release, or a fault of the listener: this entry is lost on it, no other
+            self.failures += 1
+            key = args[0] if isinstance(args[0], str) else ""
+            log.error("watch_entry_skipped", bucket=self._name, key=key, exc_info=error)
