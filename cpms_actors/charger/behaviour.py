@@ -114,7 +114,7 @@ class Behaviour:
     def _refuse(self, state: Live, inbound: Inbound, code: str, text: str, reason: str) -> Decision[Live]:
         call = inbound.call
         answer = None if type(call) is Send else frames.error(call.id, code, text)
-        parked = Parked(reason, f"{code}: {text}", call.action, call.payload)
+        parked = Parked(reason, f"{code}: {text}", call.action, bytes(call.payload))
         return Decision(state, (Answer(inbound, answer, parked),))
 
     # -- one decision per kind
@@ -144,7 +144,7 @@ class Behaviour:
 
     def _authorized(self, inbound: Inbound, dialect: Dialect, state: Live, asked: Asked) -> Decision[Live]:
         text = frames.result(inbound.call.id, dialect.authorize_answer(asked.verdict))
-        return Decision(state, (Answer(inbound, text, Reported("Authorize", inbound.call.payload)),))
+        return Decision(state, (Answer(inbound, text, Reported("Authorize", bytes(inbound.call.payload))),))
 
     def _start(self, state: Live, inbound: Inbound, dialect: Dialect, rule: Rule, request: Any, doubts: Doubts) -> Decision[Live]:
         start = dialect.start(request, inbound.now, doubts)
@@ -222,7 +222,7 @@ class Behaviour:
         call = inbound.call
         if self._planted_bug and call.action == "DataTransfer" and request.vendorId == PLANTED_VENDOR and request.messageId == "raise":
             raise PlantedBug("asked for by the test")
-        fact = Reported(call.action, call.payload)
+        fact = Reported(call.action, bytes(call.payload))
         if rule.answer is None:  # a SEND
             return Decision(state, (Answer(inbound, None, fact),))
         return Decision(state, (Answer(inbound, frames.result(call.id, rule.answer(request, inbound.now)), fact),))
@@ -231,5 +231,5 @@ class Behaviour:
 def _with_doubts(decision: Decision[Live], inbound: Inbound, doubts: Doubts) -> Decision[Live]:
     """The decision, and the whole payload parked beside it: the good part is used, nothing is dropped."""
     call = inbound.call
-    parked = Parked("repaired", "; ".join(doubts.reasons)[:2000], call.action, call.payload)
+    parked = Parked("repaired", "; ".join(doubts.reasons)[:2000], call.action, bytes(call.payload))
     return Decision(decision.state, (Note(parked, inbound.now, call.id), *decision.effects))

@@ -287,7 +287,7 @@ class Charger:
         if not isinstance(message, Inbound):
             return
         call = message.call
-        self._append(Parked("crashed", repr(error)[:500], call.action, call.payload), call.id, message.now, None)
+        self._append(Parked("crashed", repr(error)[:500], call.action, bytes(call.payload)), call.id, message.now, None)
         if isinstance(call, Call):
             self._say(message.line, frames.error(call.id, "InternalError", "a fault of this server; it is logged"))
 
@@ -371,7 +371,7 @@ class Charger:
 
     def _checked(self, line: Line, action: Action, received: Answered) -> CallAnswer:
         """The CALLRESULT, when it is one of the action. Before 2.1 a bad one is nobody's to complain about (2.1 part 4 4.2.4)."""
-        payload = received.payload
+        payload = bytes(received.payload)
         assert action.decode_response is not None  # only a SEND has none, and it is not ours to call
         try:
             action.decode_response(payload)

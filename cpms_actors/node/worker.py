@@ -4,6 +4,7 @@
     ├── journal-0 … 7  pages to JetStream          host loop
     ├── live           checkpoints                 host loop
     ├── registry       tenants and chargers        host loop
+    ├── slots          whether they are still ours     host loop
     ├── ids            leases of transaction ids
     ├── turns          tasks of turns that wait for an answer: they end while the journals still write
     ├── desk           what operators ask of it and of its chargers
@@ -27,15 +28,17 @@ from msgspec.structs import replace
 from nats.aio.client import Client
 from nats.errors import Error as NatsError
 from nats.js import JetStreamContext
+from nats.js.kv import KeyValue
 
 from cpms_actors.base.errors import Unavailable
-from cpms_actors.base.ids import DEFAULT_TENANT, LANES, SLOTS, from_subject_token, lane_of, slot_of
+from cpms_actors.base.ids import DEFAULT_TENANT, LANES, SLOTS, from_subject_token, lane_of, parse_path, slot_of
 from cpms_actors.base.settings import Settings
 from cpms_actors.bus import questions, slots, spare_ids, subjects
 from cpms_actors.bus.client import connect
 from cpms_actors.bus.commands import WorkerStatus
 from cpms_actors.bus.journal import Journal, ensure_stream
 from cpms_actors.bus.live import LiveStore, open_bucket
+from cpms_actors.bus.publishing import StreamPublisher
 from cpms_actors.bus.questions import IdBlock
 from cpms_actors.bus.registry import Registry
 from cpms_actors.charger.behaviour import Behaviour
@@ -44,9 +47,9 @@ from cpms_actors.charger.line import Line
 from cpms_actors.charger.office import Office, Slot
 from cpms_actors.domain.access import ChargerRecord, Tenant, Verdict
 from cpms_actors.domain.events import IdToken
-from cpms_actors.gateway.engine import Engine, Receiver
+from cpms_actors.gateway.engine import Admitted, Door, Engine, Head, Receiver, Refused
 from cpms_actors.gateway.engines.choice import engine_of
-from cpms_actors.gateway.handshake import Admission, Lookups, door
+from cpms_actors.gateway.handshake import Admission, Lookups, door, overloaded
 from cpms_actors.node.worker_desk import Desk, lane_journals
 from cpms_actors.observe import logs
 from cpms_actors.observe.counters import Counters
@@ -64,6 +67,7 @@ TURNS_MAX: Final = 10_000
 HOUSEKEEPING_S: Final = 5.0
 LEASE_CHECK_S: Final = 1.0
 READ_AT_START_S: Final = 30.0
+ELSEWHERE_RETRY_S: Final = 2
 GC_THRESHOLDS: Final = (50_000, 20, 100)
 
 
@@ -108,7 +112,8 @@ class Worker:
         self._turns = TaskPool("turns", TURNS_MAX)
         self._live = LiveStore(bus.jetstream, self._fenced)
         writer = f"{name}.{self.started_at}.{uuid4().hex[:8]}"  # page numbers count within it: no other process may ever have it
-        self._journals = [Journal(bus.jetstream, lane, writer, settings.journal) for lane in range(LANES)]
+        publisher = StreamPublisher(bus.client)
+        self._journals = [Journal(publisher, lane, writer, settings.journal, bus.client.max_payload) for lane in range(LANES)]
         self._slots: dict[int, Slot] = {}
         self._dialects: dict[str, Dialect] = {"1.6": Dialect16(), "2.0.1": dialect201(), "2.1": dialect21()}
         self._behaviours: dict[str, Behaviour] = {}
@@ -122,6 +127,7 @@ class Worker:
             new_id=lambda: uuid4().hex,
         )
         self._registry: Registry | None = None
+        self._owners: KeyValue | None = None
         self._engine: Engine | None = None
         self._lag_ms = 0.0
         self._rate = 0.0
@@ -137,10 +143,11 @@ class Worker:
         live = await open_bucket(jetstream, subjects.LIVE_BUCKET, replicas)
         registry = await open_bucket(jetstream, subjects.REGISTRY_BUCKET, replicas)
         owners = await open_bucket(jetstream, subjects.SLOTS_BUCKET, replicas)
+        self._owners = owners
         epochs = await slots.claim(owners, range(SLOTS), self.name, self.started_at)
         self._slots = {slot: Slot(slot, lane_of(slot), epoch, self._journals[lane_of(slot)]) for slot, epoch in epochs.items()}
         found = await self._live.load(live)
-        self._registry = Registry(self._bus.client, registry, self._charger_changed)
+        self._registry = Registry(self._bus.client, registry, self._charger_changed, self._tenant_changed)
         log.info("slots_claimed", slots=len(epochs), checkpoints=found)
 
     def supervisor(self) -> Supervisor:
@@ -154,6 +161,7 @@ class Worker:
                 *journals,
                 ChildSpec("live", self._on_host(self._live.run)),
                 ChildSpec("registry", self._on_host(self._registry.run)),
+                ChildSpec("slots", self._on_host(self._watch_slots)),
                 ChildSpec("ids", self._lease_ids),
                 ChildSpec("turns", self._turns.run),
                 ChildSpec("desk", desk.run),
@@ -182,7 +190,7 @@ class Worker:
         )
         gateway = replace(self.settings.gateway, port=self.port or self.settings.gateway.port)
         async with trio.open_nursery() as nursery:
-            engine = engine_of(gateway, door(lookups, self._receiver), self._counters, nursery)
+            engine = engine_of(gateway, self._door(lookups), self._counters, nursery)
             on_loop = self._bridge.on_host if engine.loop == "asyncio" else _here
             self.port = await on_loop(engine.start)
             self._engine = engine
@@ -194,6 +202,18 @@ class Worker:
                 self._engine = None
                 with trio.CancelScope(shield=True):
                     await on_loop(engine.stop)
+
+    def _door(self, lookups: Lookups) -> Door:
+        """The rules of the handshake, and then whether the charger's slot is served here."""
+        inner = door(lookups, self._receiver)
+
+        def answer(head: Head) -> Admitted | Refused:
+            names = parse_path(head.path)
+            if names is not None and slot_of(*names) not in self._slots:
+                return overloaded(ELSEWHERE_RETRY_S)
+            return inner(head)
+
+        return answer
 
     def _receiver(self, admission: Admission) -> Receiver:
         charger = self._charger(admission.tenant, admission.record)
@@ -231,6 +251,18 @@ class Worker:
             charger.record = record
         if charger.line is not None and (record is None or not record.enabled):
             charger.line.close(1008, "this charger is no longer registered here")
+
+    async def _watch_slots(self) -> None:
+        assert self._owners is not None  # opened before
+        await slots.watch(self._bus.client, self._owners, {slot.number: slot.epoch for slot in self._slots.values()}, self._slot_lost)
+
+    def _slot_lost(self, number: int) -> None:
+        """Another worker has claimed the slot: its chargers are sent there, and nobody new is let in here."""
+        log.warning("slot_lost", slot=number)
+        self._slots.pop(number, None)
+        for charger in self._chargers.values():
+            if charger.slot.number == number and charger.line is not None:
+                charger.line.close(1012, "this charger is served elsewhere now")
 
     def find(self, tenant: str, identity: str) -> Charger | None:
         """The charger, when it is connected or was lately."""

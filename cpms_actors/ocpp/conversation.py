@@ -9,7 +9,7 @@ charger has one CALL outstanding, and what it repeats is that one.
 from typing import Final, TypeAlias
 from zlib import crc32
 
-from msgspec import Struct
+from msgspec import Raw, Struct
 
 from cpms_actors.base.errors import RemoteFault
 from cpms_actors.ocpp import frames
@@ -29,7 +29,7 @@ class Answered(Struct, frozen=True, gc=False):
     """Our CALL was answered."""
 
     call: OutboundCall
-    payload: bytes
+    payload: Raw
 
 
 class Refused(Struct, frozen=True, gc=False):

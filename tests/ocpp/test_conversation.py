@@ -7,9 +7,9 @@ from zlib import crc32
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import Raw
 
 from cpms_actors.ocpp import frames
-from cpms_actors.ocpp.catalogue import DECODE_FAULTS, actions
 from cpms_actors.ocpp.conversation import (
     Answered,
     CallOutstanding,
@@ -31,13 +31,13 @@ def text(*parts: Any) -> bytes:
 @pytest.mark.parametrize(
     ("raw", "frame"),
     [
-        (b'[2,"1","Heartbeat",{}]', Call("1", "Heartbeat", b"{}")),
-        (b' [ 2 , "1", "Heartbeat", {} ] ', Call("1", "Heartbeat", b"{}")),
-        (b'[3,"1",{"a":1}]', CallResult("1", b'{"a":1}')),
+        (b'[2,"1","Heartbeat",{}]', Call("1", "Heartbeat", Raw(b"{}"))),
+        (b' [ 2 , "1", "Heartbeat", {} ] ', Call("1", "Heartbeat", Raw(b"{}"))),
+        (b'[3,"1",{"a":1}]', CallResult("1", Raw(b'{"a":1}'))),
         (b'[4,"1","GenericError","d",{"k":2}]', CallError("1", "GenericError", "d", b'{"k":2}')),
         (b'[4,"1","GenericError"]', CallError("1", "GenericError", "", b"{}")),
         (b'[5,"1","FormatViolation","d",{}]', CallError("1", "FormatViolation", "d", b"{}", about_result=True)),
-        (b'[6,"1","NotifyPeriodicEventStream",{}]', Send("1", "NotifyPeriodicEventStream", b"{}")),
+        (b'[6,"1","NotifyPeriodicEventStream",{}]', Send("1", "NotifyPeriodicEventStream", Raw(b"{}"))),
         (b'[7,"1","x"]', Unknown(7)),
         (b"[99]", Unknown(99)),
     ],
@@ -60,12 +60,12 @@ def test_every_kind_of_frame_is_read(raw: bytes, frame: object) -> None:
         (b'[2,null,"Heartbeat",{}]', "-1"),
         (b'[2,"a"]', "a"),
         (b'[2,"a","Heartbeat"]', "a"),
-        (b'[2, "a","Heartbeat",{},1]', "a"),
+        (b'[2,"a","Heartbeat",{},1]', "a"),
         (b'[2,"a",5,{}]', "a"),
         (b"[3,7,{}]", None),
         (b'[3,"a"]', None),
         (b'[2,"a","Heartbeat",{}', "a"),
-        (b'[2, "a","Authorize",{"idTag":"\\ud800"}]', "a"),
+        (b'[2,"a","Authorize",{"idTag":"\\ud800"}]', "a"),
         (b'[3,"a",{', "-1"),
         (b"[" * 100_000, "-1"),
     ],
@@ -74,14 +74,6 @@ def test_what_is_no_frame_is_told_with_the_id_to_answer(raw: bytes, id_: str | N
     frame = frames.read(raw)
     assert isinstance(frame, Malformed)
     assert frame.id == id_
-
-
-@pytest.mark.parametrize("payload", [b'{},1', b"", b"{}],[{}", b'{"idTag":"\\ud800"}'])
-def test_a_call_whose_payload_is_no_json_is_still_a_call_and_fails_when_it_is_decoded(payload: bytes) -> None:
-    call = frames.read(b'[2,"a","Authorize",' + payload + b"]")
-    assert isinstance(call, Call)
-    with pytest.raises(DECODE_FAULTS):
-        actions("1.6")["Authorize"].decode_request(call.payload)
 
 
 @given(st.binary(max_size=200) | st.text(max_size=200).map(str.encode))
@@ -165,7 +157,7 @@ def test_the_answer_finds_its_call_and_a_repeated_answer_is_ignored() -> None:
     conversation.call("1", "Reset", {"type": "Soft"})
     received = conversation.receive(b'[3,"1",{"status":"Accepted"}]')
     assert isinstance(received, Answered)
-    assert (received.call.action, received.payload) == ("Reset", b'{"status":"Accepted"}')
+    assert (received.call.action, bytes(received.payload)) == ("Reset", b'{"status":"Accepted"}')
     assert conversation.receive(b'[3,"1",{"status":"Accepted"}]') == Ignored("late_answer")
 
 
