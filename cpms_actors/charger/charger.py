@@ -206,8 +206,8 @@ class Charger:
         self._waits_for = 2 if answer.checkpoint else 1
         if type(fact) in _STATE_CHANGES:
             self._log_change(fact, inbound.call.id)
-        record = self.record
-        if not self.slot.append(record.tenant, record.identity, self.connection, inbound.call.id, inbound.now, fact, self._kept):
+        slot = self.slot
+        if not slot.append(slot.event(self.record, self.connection, inbound.call.id, inbound.now, fact), self._kept):
             self._office.counters.journal_refusals += 1
             self._office.counters.unanswered += 1
             self._waits_for, self._answer = 0, None
@@ -253,7 +253,7 @@ class Charger:
     def _append(self, fact: Fact, message_id: str, now: int, then: Then | None) -> bool:
         if type(fact) in _STATE_CHANGES:
             self._log_change(fact, message_id)
-        kept = self.slot.append(self.record.tenant, self.record.identity, self.connection, message_id, now, fact, then)
+        kept = self.slot.append(self.slot.event(self.record, self.connection, message_id, now, fact), then)
         if not kept:
             self._office.counters.journal_refusals += 1
         return kept

@@ -16,7 +16,7 @@ from cpms_actors.charger.behaviour import GATED
 from cpms_actors.charger.live import Asked, Live
 from cpms_actors.charger.transaction_ids import TransactionIds
 from cpms_actors.charger.verdicts import Verdicts
-from cpms_actors.domain.access import Tenant, Verdict
+from cpms_actors.domain.access import ChargerRecord, Tenant, Verdict
 from cpms_actors.domain.events import Event, Fact, IdToken
 
 Then = Callable[[bool], None]
@@ -73,19 +73,19 @@ class Counters(Struct):
 class Slot:
     """One slot that this worker owns: its epoch and the numbering of its events."""
 
-    __slots__ = ("_append", "epoch", "lane", "number", "numbered")
+    __slots__ = ("append", "epoch", "lane", "number", "numbered")
 
     def __init__(self, number: int, lane: int, epoch: int, journal: JournalPort) -> None:
         self.number = number
         self.lane = lane
         self.epoch = epoch
         self.numbered = 0
-        self._append = journal.append
+        self.append = journal.append
 
-    def append(self, tenant: str, charger: str, connection: int, message_id: str, now: int, fact: Fact, then: Then | None) -> bool:
-        """Put a fact of one of its chargers into the journal; False when there is no room."""
+    def event(self, record: ChargerRecord, connection: int, message_id: str, now: int, fact: Fact) -> Event:
+        """The next event of the slot."""
         self.numbered += 1
-        return self._append(Event(self.number, self.epoch, self.numbered, tenant, charger, connection, message_id, now, fact), then)
+        return Event(self.number, self.epoch, self.numbered, record.tenant, record.identity, connection, message_id, now, fact)
 
 
 class Office:

@@ -6,7 +6,7 @@ request means as a fact of the journal, and how an answer is spelled. Everything
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from enum import Enum
+from enum import StrEnum
 from typing import Any, Final
 
 from msgspec import Struct
@@ -26,7 +26,7 @@ from cpms_actors.domain.events import (
 from cpms_actors.ocpp.catalogue import Action
 
 
-class Kind(Enum):
+class Kind(StrEnum):  # of strings, because they hash as such: a plain Enum hashes in Python
     """What a charger's message is about, whatever its version calls it."""
 
     BOOT = "boot"
