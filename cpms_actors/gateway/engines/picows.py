@@ -11,8 +11,8 @@ Traps of the library that these two files step around:
 - It logs four lines per connection, and what peers do wrong as errors: its logger is replaced.
 - After a violation that its parser finds, it sends a close frame and goes on parsing, even the frame that was too big.
 - A closing transport waits for its write buffer, for ever if the peer does not read: the wheel drops it.
-- Its read buffer doubles whenever a read fills it, up to what the kernel holds, and never shrinks: it is offered in small pieces, so
-  that only a large frame makes it grow, to twice its size. `frame_bytes` is therefore also a bound on memory per connection.
+- Its read buffer doubles whenever a read fills it, up to what the kernel holds, and never shrinks: after the first burst it is offered
+  in small pieces, so that only a large frame makes it grow, to twice its size. `frame_bytes` is therefore also a bound on memory.
 """
 
 import asyncio
@@ -77,9 +77,10 @@ class _Socket(WSProtocol):  # type: ignore[misc]  # Any, see the import
             self._opening = None
             transport.abort()
 
-    def get_buffer(self, size_hint: int) -> memoryview:
-        view: memoryview = super().get_buffer(size_hint)
-        return view if len(view) <= READ_BYTES_MAX else view[:READ_BYTES_MAX]
+    def sip(self, transport: asyncio.Transport) -> None:
+        """A burst has come: from now on read in small pieces. The loop took this object's methods once and must take them again."""
+        self.__class__ = _Sipping
+        transport.set_protocol(self)
 
     def connection_lost(self, exception: Exception | None) -> None:
         super().connection_lost(exception)
@@ -90,6 +91,22 @@ class _Socket(WSProtocol):  # type: ignore[misc]  # Any, see the import
         opening, self._opening = self._opening, None
         if opening is not None:
             opening.engine.left(self, opening.answered)
+
+
+class _Sipping(_Socket):
+    """A socket whose peer sends in bursts: its buffer is offered in small pieces, so that no read can fill it.
+
+    Only such sockets pay for it: a call of Python per read makes every message a twentieth dearer.
+    """
+
+    __slots__ = ()
+
+    def get_buffer(self, size_hint: int) -> memoryview:
+        view: memoryview = super().get_buffer(size_hint)
+        return view if len(view) <= READ_BYTES_MAX else view[:READ_BYTES_MAX]
+
+    def sip(self, transport: asyncio.Transport) -> None:
+        """It does."""
 
 
 class PicowsEngine:

@@ -115,6 +115,8 @@ class Connection(WSListener):
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         self.heard = True
+        if frame.tail_size:  # more has come with it
+            transport.underlying_transport.get_protocol().sip(transport.underlying_transport)  # type: ignore[attr-defined]
         if (
             frame.msg_type is _TEXT
             and frame.fin
