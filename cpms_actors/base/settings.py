@@ -70,7 +70,7 @@ class Charging(Struct, frozen=True, forbid_unknown_fields=True):
 class Journal(Struct, frozen=True, forbid_unknown_fields=True):
     """The durable log. `waiting_max` bounds the events of a lane that are not yet durable."""
 
-    linger_ms: float = 1.0
+    linger_ms: float = 5.0  # a page waits so long for company: charging has milliseconds to spare
     page_events_max: int = 512
     waiting_max: int = 20_000
     append_timeout_s: float = 5.0

@@ -77,7 +77,9 @@ class Charger:
         self.line: Line | None = None
         self.conversation: Conversation | None = None
         self.actor = self._new_actor(office.take_live(slot, record.tenant, record.identity))
-        self._answer: Answer | None = None  # the durable answer that the paused turn waits with
+        # What the paused turn will say once its fact is durable: where, and what a retry would be told. Made while all of it is in the
+        # processor's cache; when the journal continues the turn, milliseconds later, nothing else of the message is touched.
+        self._answer: tuple[Line, tuple[str, int, bytes]] | None = None
         self._waits_for = 0  # journal and checkpoint, as far as they have not said
         self._failed = False
         self._reply: Reply | None = None  # whoever waits for the outstanding call
@@ -202,7 +204,9 @@ class Charger:
         assert fact is not None  # a durable answer has something to keep
         # Encoded first: once the journal has the fact nothing may raise, or its waiter would speak for another turn.
         live = self._office.encode_live(self.actor.state) if answer.checkpoint else b""
-        self._answer, self._failed = answer, False
+        call, text = inbound.call, answer.text
+        self._answer = (inbound.line, (call.id, crc32(call.payload), text)) if text is not None else None
+        self._failed = False
         self._waits_for = 2 if answer.checkpoint else 1
         if type(fact) in _STATE_CHANGES:
             self._log_change(fact, inbound.call.id)
@@ -224,14 +228,14 @@ class Charger:
         if self._waits_for:
             return
         answer, self._answer = self._answer, None
-        if answer is not None and answer.text is not None:
+        if answer is not None:
             if self._failed:
                 self._office.counters.unanswered += 1  # the charger will ask again, and content tells that it is the same
             else:
-                inbound = answer.inbound
+                line, remembered = answer
                 if self.conversation is not None:
-                    self.conversation.remembered = (inbound.call.id, crc32(inbound.call.payload), answer.text)
-                if inbound.line is self.line and inbound.line.send(answer.text):  # `_say`, without the call
+                    self.conversation.remembered = remembered
+                if line is self.line and line.send(remembered[2]):  # `_say`, without the call
                     self._office.counters.messages_out += 1
         self.actor.resume()
 
