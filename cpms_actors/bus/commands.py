@@ -59,7 +59,7 @@ class LaneJournal(Struct, frozen=True):
 class WorkerStatus(Struct, frozen=True):
     """How one worker is doing. Counters count since `started_at` (ms); rates are per second over the last seconds.
 
-    `journal` is keyed by lane ("0" … "7"). `refusals` counts what was turned away, by reason; `counters` is whatever else counts.
+    `journal` is keyed by lane ("0", "1", …). `refusals` counts what was turned away, by reason; `counters` is whatever else counts.
     """
 
     name: str

@@ -1,7 +1,7 @@
 """A charger worker: one process, one thread, two loops, and the supervision tree that holds its parts together.
 
     worker (one_for_one)                     in start order; stopped in the reverse
-    ├── journal-0 … 7  pages to JetStream          host loop
+    ├── journal-0 … 3  pages to JetStream          host loop
     ├── live           checkpoints                 host loop
     ├── registry       tenants and chargers        host loop
     ├── slots          whether they are still ours     host loop

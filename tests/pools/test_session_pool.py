@@ -148,13 +148,13 @@ async def test_processes_share_the_lanes_and_take_over_those_of_one_that_stops(
 ) -> None:
     monkeypatch.setattr("cpms_actors.pools.claims.RENEW_S", 0.1)
     async with running(pool_settings) as stop_first:
-        assert list((await owners(database)).values()) == [8]
+        assert list((await owners(database)).values()) == [LANES]
         async with running(pool_settings):
-            await until(lambda: _is(_shares(database), [4, 4]))
+            await until(lambda: _is(_shares(database), [LANES // 2] * 2))
             await journal(bus, *(f"CP{n}" for n in range(20)))
             await until(lambda: _is(ended(database), 20))
             stop_first()
-            await until(lambda: _is(_shares(database), [8]))
+            await until(lambda: _is(_shares(database), [LANES]))
             await journal(bus, *(f"CP{n}" for n in range(20, 40)))
             await until(lambda: _is(ended(database), 40))
     assert await owners(database) == {}

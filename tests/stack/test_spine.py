@@ -10,6 +10,8 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 from websockets.typing import Subprotocol
 
+from cpms_actors.base.ids import LANES
+
 SESSIONS = [Session16, Session201]
 
 
@@ -233,5 +235,5 @@ def test_status_tells_of_the_worker_its_slots_and_the_lanes(running_cpms: Any) -
     said = json.loads(running_cpms.cli("status", "--json").stdout)
     (worker,) = said["workers"]
     assert worker["slots"] == 64
-    assert len(said["lanes"]) == 8
+    assert len(said["lanes"]) == LANES
     assert "slots" in running_cpms.cli("status").stdout
