@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from cpms_actors.base.ids import LANES
 from cpms_actors.base.settings import Postgres
 from cpms_actors.base.time import to_datetime
 from cpms_actors.domain import sequence
@@ -288,22 +289,22 @@ async def test_owners_share_the_lanes_and_take_over_what_is_free(fresh_postgres:
                 return held[:share]
 
         first = await hold("a")
-        assert [claim.lane for claim in first] == list(range(8))
+        assert [claim.lane for claim in first] == list(range(LANES))
         assert await hold("a") == first  # renewing is no new claim
         assert await hold("b") == []
         kept = await hold("a")
-        assert (len(kept), set(kept) <= set(first)) == (4, True)
+        assert (len(kept), set(kept) <= set(first)) == (LANES // 2, True)
         taken = await hold("b")
-        assert sorted(claim.lane for claim in (*kept, *taken)) == list(range(8))
+        assert sorted(claim.lane for claim in (*kept, *taken)) == list(range(LANES))
         assert all(claim.epoch == 2 for claim in taken)
         async with database.transaction(()) as connection:
             await offsets.leave(connection, "b")
-        assert len(await hold("a")) == 8
+        assert len(await hold("a")) == LANES
         assert await hold("c") == []
         async with database.transaction(()) as connection:  # a dies, and its time passes
             await connection.execute("UPDATE lanes SET claimed_until = now()")
             await connection.execute("UPDATE pool_members SET seen_until = now() WHERE owner = 'a'")
-        assert len(await hold("c")) == 8
+        assert len(await hold("c")) == LANES
 
 
 async def test_an_offset_is_moved_only_by_who_holds_the_lane(fresh_postgres: Callable[[], Postgres]) -> None:
