@@ -12,7 +12,6 @@ from zlib import crc32
 DEFAULT_TENANT: Final = "default"
 SLOTS: Final = 64
 LANES: Final = 4
-IDENTITY_LENGTH_MAX: Final = 48  # OCPP 2.1 part 2, identifierString[48] of the station; OCPP 1.6 leaves it open
 
 _TENANT = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])?\Z")
 # OCPP 2.1 part 2, identifierString: a-z A-Z 0-9 * - _ = : + | @ . — the field also knows spaces and slashes in serial numbers,

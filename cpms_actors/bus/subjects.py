@@ -9,6 +9,7 @@ JOURNAL_ALL: Final = "cpms.journal.>"
 REGISTRY_BUCKET: Final = "CPMS_REGISTRY"
 LIVE_BUCKET: Final = "CPMS_LIVE"
 SLOTS_BUCKET: Final = "CPMS_SLOTS"
+IDS_BUCKET: Final = "CPMS_IDS"
 WORKER_STATUS: Final = "cpms.worker.status"
 TOKENS_DOORBELL: Final = "cpms.doorbell.tokens"
 

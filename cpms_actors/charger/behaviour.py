@@ -2,7 +2,7 @@
 
 A decision is the new live state and the effects that follow. Nothing here waits, reads a clock or knows a socket; a dialect spells
 the words. The order of every decision is the same: is the action known, may this charger speak yet, is the payload sound, and
-then the table `ON` by kind of message.
+then the table `_on` by kind of message.
 
     Frames that move money (START, STOP, EVENT, and METER of a transaction) are answered when their fact is durable.
     Everything else is answered at once and journalled beside.

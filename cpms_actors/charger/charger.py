@@ -208,11 +208,7 @@ class Charger:
         self._answer = (inbound.line, (call.id, crc32(call.payload), text)) if text is not None else None
         self._failed = False
         self._waits_for = 2 if answer.checkpoint else 1
-        if type(fact) in _STATE_CHANGES:
-            self._log_change(fact, inbound.call.id)
-        slot = self.slot
-        if not slot.append(slot.event(self.record, self.connection, inbound.call.id, inbound.now, fact), self._kept):
-            self._office.counters.journal_refusals += 1
+        if not self._append(fact, inbound.call.id, inbound.now, self._kept):
             self._office.counters.unanswered += 1
             self._waits_for, self._answer = 0, None
             return None
@@ -235,8 +231,7 @@ class Charger:
                 line, remembered = answer
                 if self.conversation is not None:
                     self.conversation.remembered = remembered
-                if line is self.line and line.send(remembered[2]):  # `_say`, without the call
-                    self._office.counters.messages_out += 1
+                self._say(line, remembered[2])
         self.actor.resume()
 
     def _perform_ask(self, ask: Ask) -> Pause | None:

@@ -120,7 +120,7 @@ class Ask(Struct, frozen=True, gc=False):
     then: Callable[[Live, Asked], Any]
 
 
-def spread(identity: str, interval_s: int) -> int:
-    """The interval, moved by up to a tenth either way: the same for one charger always, different over a fleet."""
-    chance = crc32(identity.encode()) / 0xFFFFFFFF
+def spread(message_id: str, interval_s: int) -> int:
+    """The interval, moved by up to a tenth either way. Message ids differ over a fleet and from boot to boot: they are the chance."""
+    chance = crc32(message_id.encode()) / 0xFFFFFFFF
     return max(1, round(interval_s * (0.9 + 0.2 * chance)))

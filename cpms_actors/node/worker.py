@@ -94,7 +94,7 @@ class Bus:
     async def spare_ids(self) -> IdBlock:
         """Transaction ids without the session pool. Raises Unavailable."""
         try:
-            return await spare_ids.lease(await open_bucket(self.jetstream, subjects.SLOTS_BUCKET, self.settings.nats.replicas))
+            return await spare_ids.lease(await open_bucket(self.jetstream, subjects.IDS_BUCKET, self.settings.nats.replicas))
         except (NatsError, TimeoutError, OSError) as error:
             raise Unavailable(f"spare ids: {error!r}") from error
 
@@ -258,7 +258,6 @@ class Worker:
 
     def _slot_lost(self, number: int) -> None:
         """Another worker has claimed the slot: its chargers are sent there, and nobody new is let in here."""
-        log.warning("slot_lost", slot=number)
         self._slots.pop(number, None)
         for charger in self._chargers.values():
             if charger.slot.number == number and charger.line is not None:

@@ -14,7 +14,7 @@ from cpms_actors.bus.live import open_bucket
 def test_two_workers_never_share_a_block_and_the_end_is_told(nats_url: str) -> None:
     async def main() -> None:
         client = await connect(Nats(url=nats_url), "test")
-        bucket = await open_bucket(client.jetstream(), subjects.SLOTS_BUCKET, 1)
+        bucket = await open_bucket(client.jetstream(), subjects.IDS_BUCKET, 1)
         blocks = await asyncio.gather(*(spare_ids.lease(bucket) for _ in range(4)))
         given = [number for block in blocks for number in range(block.first, block.last + 1)]
         assert len(set(given)) == len(given) == 4000
