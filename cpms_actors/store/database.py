@@ -25,6 +25,7 @@ Result = TypeVar("Result")
 
 CONNECT_S: Final = 5.0
 ACQUIRE_S: Final = 10.0
+CLOSE_S: Final = 2.0
 COMMAND_S: Final = 30.0
 ATTEMPTS_MAX: Final = 6
 BACKOFF_S: Final = 0.01  # doubled by every attempt, and jittered
@@ -123,4 +124,9 @@ async def open_database(postgres: settings.Postgres) -> AsyncIterator[Database]:
         server_settings=_SERVER_SETTINGS,
     )
     async with pool:
-        yield Database(pool)
+        try:
+            yield Database(pool)
+        finally:
+            # A cancelled transaction gives its connection back in a task of the driver's: it is waited for, not cut off.
+            with anyio.move_on_after(CLOSE_S, shield=True):
+                await pool.close()
