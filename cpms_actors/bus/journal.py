@@ -1,11 +1,12 @@
 """The journal: nothing is answered before it is durable.
 
-One lane is one subject of one JetStream stream. Events join the page that is filling; while one append is in flight the next page
-fills (group commit), so a busy lane pays one publish for hundreds of events. A page is retried, under the same number, until the
-broker has it; order within the lane is the order of appending. Readers fold a (writer, number) once, so a page that was stored
-twice counts once.
+One lane is one subject of one JetStream stream. Events join the page that is filling; while pages are on their way the next ones fill
+(group commit), so a busy lane pays one publish for hundreds of events. The lanes of a process send their pages together, in rounds:
+waking up for each alone, and again for each acknowledgement, costs more than the pages. A page is retried, under the same number,
+until the broker has it; order within the lane is the order of appending. Readers fold a (writer, number) once, so a page that was
+stored twice counts once.
 
-    append ──▶ page that fills ──(sealing: encode, number, cut to size)──▶ sealed pages ──▶ the broker, one at a time
+    append ──(encode)──▶ page that fills ──(sealing: number, cut to size)──▶ sealed pages ──▶ the broker, one of a lane at a time
 
 Each waiter is told once: True when its page is durable; False when the lane has stalled (the broker has not answered for
 `append_timeout_s`). After False the event may still become durable: the page stays and is retried; the charger, unanswered, will
@@ -17,6 +18,7 @@ by the supervisor, and through the end, when it is sent once more before the lan
 
 import asyncio
 from collections import deque
+from collections.abc import Callable, Iterable
 from typing import Any, Final, Protocol
 
 from msgspec import Struct
@@ -29,9 +31,9 @@ from nats.js.errors import APIError, NotFoundError
 from cpms_actors.base.settings import Journal as JournalSettings
 from cpms_actors.base.settings import Settings
 from cpms_actors.bus import subjects
-from cpms_actors.bus.sealing import PAYLOAD_BYTES_MAX, Sealed, Sealer, weight_of
+from cpms_actors.bus.sealing import PAYLOAD_BYTES_MAX, Sealed, Sealer, encode
 from cpms_actors.bus.waiters import Then, tell
-from cpms_actors.domain.events import Event, Parked, Reported
+from cpms_actors.domain.events import Event
 from cpms_actors.observe import logs
 
 log = logs.get("journal")
@@ -39,11 +41,10 @@ log = logs.get("journal")
 RETRY_FIRST_S: Final = 0.1
 RETRY_MAX_S: Final = 2.0
 DRAIN_S: Final = 4.0  # of the 5 s that the supervisor gives a child to stop
-DRAIN_STALLED_S: Final = 1.0  # a broker that was away already: nobody waits for these events, and the lanes stop one after the other
+DRAIN_STALLED_S: Final = 1.0  # a broker that was away already: nobody waits for these events
 DRAIN_APPEND_S: Final = 1.0
 WAITING_BYTES_MAX: Final = 64 * 1024 * 1024
-
-_HEAVY: Final = frozenset((Parked, Reported))  # facts that carry a payload as it came
+LIGHT_BYTES_MAX: Final = 1024  # events up to here are bounded by their number alone
 
 
 class Publisher(Protocol):
@@ -76,7 +77,7 @@ async def ensure_stream(jetstream: JetStreamContext, settings: Settings) -> None
 class Statistics(Struct):
     """Counters of one lane's journal; `waiting` is the events not yet durable, `refusals` those that found no room.
 
-    `waiting_bytes` is the payload they carry, as far as it is kept as it came.
+    `waiting_bytes` is what the large ones among them hold.
     """
 
     pages: int = 0
@@ -89,75 +90,147 @@ class Statistics(Struct):
     waiting_bytes: int = 0
 
 
-class Journal:
-    """The writing end of one lane in one process. Lives on the host loop; `append` never blocks.
-
-    `payload_bytes_max` is what the broker takes in one message, headers included (`Client.max_payload`).
-    """
+class Lane:
+    """The writing end of one lane in one process. Lives on the host loop; `append` never blocks."""
 
     def __init__(
-        self,
-        jetstream: Publisher,
-        lane: int,
-        writer: str,
-        settings: JournalSettings,
-        payload_bytes_max: int = PAYLOAD_BYTES_MAX,
+        self, number: int, publisher: Publisher, sealer: Sealer, message_id: str, settings: JournalSettings, wake: Callable[[], None]
     ) -> None:
-        self.lane = lane
+        self.number = number
+        self.page: list[bytes] = []  # encoded events
+        self.sealed: deque[Sealed] = deque()  # the first of them is on its way
+        self.stalled = False
         self._statistics = Statistics()
-        self._jetstream = jetstream
-        self._subject = subjects.journal(lane)
-        self._message_id = f"{writer}.{lane}."
-        self._sealer = Sealer(writer, payload_bytes_max)
-        self._linger_s = settings.linger_ms / 1000
+        self._publisher = publisher
+        self._subject = subjects.journal(number)
+        self._message_id = message_id
+        self._sealer = sealer
+        self._wake = wake
         self._waiting_max = settings.waiting_max
         self._page_max = settings.page_events_max
-        self._append_timeout_s = settings.append_timeout_s
-        self._page: list[Event] = []
         self._waiters: list[Then | None] = []  # one per event of the page
-        self._sealed: deque[Sealed] = deque()  # the first of them is on its way
         self._sealed_events = 0
         self._closed = False
         self._room = self._waiting_max  # how many events the filling page may hold
-        self._awake = asyncio.Event()
-        self._stalled = False
 
     @property
     def statistics(self) -> Statistics:
         """The counters as of now."""
-        self._statistics.waiting = self._sealed_events + len(self._page)
+        self._statistics.waiting = self._sealed_events + len(self.page)
         return self._statistics
+
+    @property
+    def full(self) -> bool:
+        """Whether the filling page is as long as a page may be."""
+        return len(self.page) >= self._page_max
 
     def append(self, event: Event, then: Then | None = None) -> bool:
         """Put the event on the page that is filling.
 
         False, and counted, when too much waits already or the lane is closed: `then` is not called.
         """
-        page = self._page
-        length = len(page)
-        if length >= self._room:
+        page = self.page
+        if len(page) >= self._room:
             self._statistics.refusals += 1
             return False
-        body = event.body
-        if body.__class__ in _HEAVY and not self._find_room(body):
-            return False
-        page.append(event)
-        if not length:
-            self._awake.set()
-        if self._stalled:
+        try:
+            data = encode(event)
+        except Exception as error:  # whatever the encoder has
+            return self._append_stand_in(self._sealer.unencodable(event, error), then)
+        if len(data) > LIGHT_BYTES_MAX:
+            return self._append_heavy(event, data, then)
+        if not page:
+            self._wake()
+        page.append(data)
+        if self.stalled:
             self._waiters.append(None)
             tell((then,), False)
         else:
             self._waiters.append(then)
         return True
 
-    def _find_room(self, body: Any) -> bool:
-        """Count the payload's bytes; False when too many wait."""
+    def _append_heavy(self, event: Event, data: bytes, then: Then | None) -> bool:
+        """An event that carries much, mostly a payload as it came: what waits of these is bounded in bytes."""
         statistics = self._statistics
-        if statistics.waiting_bytes + len(body.payload) > WAITING_BYTES_MAX:
+        if statistics.waiting_bytes + len(data) > WAITING_BYTES_MAX:
             statistics.refusals += 1
             return False
-        statistics.waiting_bytes += len(body.payload)
+        if len(data) > self._sealer.page_bytes_max:
+            return self._append_stand_in(self._sealer.oversize(event, len(data)), then)
+        statistics.waiting_bytes += len(data)
+        self._put(data, None if self.stalled else then)
+        if self.stalled:
+            tell((then,), False)
+        return True
+
+    def _append_stand_in(self, data: bytes | None, then: Then | None) -> bool:
+        """The fact is not kept, but what stands for it, if there is anything."""
+        if data is not None:
+            self._statistics.waiting_bytes += _heavy((data,))
+            self._put(data, None)
+        tell((then,), False)
+        return True
+
+    def _put(self, data: bytes, then: Then | None) -> None:
+        self.page.append(data)
+        self._waiters.append(then)
+        self._wake()
+
+    def open(self) -> None:
+        """Take events from now on, and let whoever brings one wait for it."""
+        self._closed = self.stalled = False
+        self._count_sealed(0)
+
+    def close(self) -> None:
+        """Take nothing more."""
+        self._closed = True
+        self._count_sealed(0)
+
+    def give_up(self) -> None:
+        """Nobody sends pages now: whoever waits need not, and nobody shall wait from now on."""
+        self.stalled = True
+        self._give_up_waiters()
+
+    def seal(self) -> None:
+        """Take the first events off the page that fills and seal them, unless sealed pages wait already."""
+        if self.sealed or not self.page:
+            return
+        limit = self._page_max
+        events, waiters = self.page[:limit], self._waiters[:limit]
+        statistics = self.statistics
+        statistics.waiting_peak = max(statistics.waiting_peak, statistics.waiting)
+        pages, refused = self._sealer.seal(events, waiters)
+        self.page, self._waiters = self.page[limit:], self._waiters[limit:]
+        self._take_over(pages, refused)
+
+    async def send(self, timeout_s: float) -> bool:
+        """Publish the first of the sealed pages, once. False when the broker does not have it: the lane has stalled."""
+        page = self.sealed[0]
+        headers = {"Nats-Msg-Id": f"{self._message_id}{page.number}"}
+        try:
+            await self._publisher.publish(self._subject, page.data, timeout=timeout_s, headers=headers)
+        except (NatsError, APIError, TimeoutError, OSError) as error:
+            if isinstance(error, MaxPayloadError) and self._seal_smaller():
+                return True
+            self._stall(error)
+            return False
+        self._stored(page)
+        return True
+
+    def _take_over(self, pages: list[Sealed], refused: list[Then]) -> None:
+        self._count_sealed(sum(len(page.events) for page in pages))
+        self.sealed.extend(pages)
+        tell(refused, False)
+
+    def _seal_smaller(self) -> bool:
+        """The broker takes less than we were told: make smaller pages of the sealed ones. False when that is not possible."""
+        sealed = self._sealer.seal_smaller(list(self.sealed))
+        if sealed is None:
+            return False
+        log.warning("journal_pages_smaller", lane=self.number, page_bytes_max=self._sealer.page_bytes_max)
+        self.sealed.clear()
+        self._count_sealed(-self._sealed_events)
+        self._take_over(*sealed)
         return True
 
     def _count_sealed(self, events: int) -> None:
@@ -165,120 +238,121 @@ class Journal:
         self._sealed_events += events
         self._room = 0 if self._closed else self._waiting_max - self._sealed_events
 
-    async def run(self) -> None:
-        """Write pages until cancelled; then write what waits, as long as there is time, tell everybody, and close.
-
-        May be run again: after a crash it goes on with the page that was on its way.
-        """
-        self._closed = self._stalled = False
-        self._count_sealed(0)
-        try:
-            while True:
-                await self._send_sealed(self._append_timeout_s)
-                if not self._page:
-                    self._awake.clear()
-                    await self._awake.wait()
-                    if self._linger_s and len(self._page) < self._page_max:
-                        await asyncio.sleep(self._linger_s)  # at low load this is what makes pages at all
-                self._seal_page()
-        except asyncio.CancelledError:
-            try:
-                await self._drain()
-            finally:
-                self._closed = True
-                self._count_sealed(0)
-            raise
-        finally:
-            self._stalled = True  # nobody shall wait for what nobody does
-            self._give_up_waiters()
-
-    async def _drain(self) -> None:
-        """The last attempt, bounded in time. What is not stored then is lost to this process; its waiters hear False."""
-        try:
-            async with asyncio.timeout(DRAIN_STALLED_S if self._stalled else DRAIN_S):
-                while self._sealed or self._page:
-                    await self._send_sealed(min(self._append_timeout_s, DRAIN_APPEND_S))
-                    self._seal_page()
-        except TimeoutError:
-            log.warning("journal_closed_with_events", lane=self.lane, waiting=self.statistics.waiting)
-
-    def _seal_page(self) -> None:
-        """Take the first events off the page that fills and seal them."""
-        limit = self._page_max
-        events, waiters = self._page[:limit], self._waiters[:limit]
-        statistics = self.statistics
-        statistics.waiting_peak = max(statistics.waiting_peak, statistics.waiting)
-        pages, refused = self._sealer.seal(events, waiters)
-        self._page, self._waiters = self._page[limit:], self._waiters[limit:]
-        self._take_over(pages, refused, weight_of(events) if statistics.waiting_bytes else 0)
-
-    def _take_over(self, pages: list[Sealed], refused: list[Then], weight: int) -> None:
-        """The pages now stand for events of that weight."""
-        statistics = self._statistics
-        if weight:
-            for page in pages:
-                page.weight = weight_of(page.events)
-        self._count_sealed(sum(len(page.events) for page in pages))
-        statistics.waiting_bytes += sum(page.weight for page in pages) - weight
-        self._sealed.extend(pages)
-        tell(refused, False)
-
-    def _seal_smaller(self) -> bool:
-        """The broker takes less than we were told: make smaller pages of the sealed ones. False when that is not possible."""
-        old = list(self._sealed)
-        sealed = self._sealer.seal_smaller(old)
-        if sealed is None:
-            return False
-        log.warning("journal_pages_smaller", lane=self.lane, page_bytes_max=self._sealer.page_bytes_max)
-        self._sealed.clear()
-        self._count_sealed(-self._sealed_events)
-        self._take_over(*sealed, sum(page.weight for page in old))
-        return True
-
-    async def _send_sealed(self, timeout_s: float) -> None:
-        """Publish the sealed pages, each until the broker has it."""
-        delay = RETRY_FIRST_S
-        while self._sealed:
-            page = self._sealed[0]
-            headers = {"Nats-Msg-Id": f"{self._message_id}{page.number}"}
-            try:
-                await self._jetstream.publish(self._subject, page.data, timeout=timeout_s, headers=headers)
-            except (NatsError, APIError, TimeoutError, OSError) as error:
-                if isinstance(error, MaxPayloadError) and self._seal_smaller():
-                    continue
-                self._stall(error)
-                await asyncio.sleep(delay)
-                delay = min(delay * 2, RETRY_MAX_S)
-            else:
-                self._stored(page)
-                delay = RETRY_FIRST_S
-
     def _stored(self, page: Sealed) -> None:
         """The broker has the first of the sealed pages."""
-        self._sealed.popleft()
+        self.sealed.popleft()
         self._count_sealed(-len(page.events))
         statistics = self._statistics
+        if statistics.waiting_bytes:
+            statistics.waiting_bytes -= _heavy(page.events)
         statistics.pages += 1
         statistics.events += len(page.events)
-        statistics.waiting_bytes -= page.weight
-        if self._stalled:
-            self._stalled = False
-            log.info("journal_flows", lane=self.lane, waiting=self.statistics.waiting)
+        if self.stalled:
+            self.stalled = False
+            log.info("journal_flows", lane=self.number, waiting=self.statistics.waiting)
         tell(page.waiters, True)
 
     def _stall(self, error: Exception) -> None:
         """The broker does not take the page: nobody shall wait for it. The page stays."""
         self._statistics.retries += 1
-        if not self._stalled:
-            self._stalled = True
+        if not self.stalled:
+            self.stalled = True
             self._statistics.stalls += 1
-            log.warning("journal_stalled", lane=self.lane, error=repr(error), waiting=self.statistics.waiting)
+            log.warning("journal_stalled", lane=self.number, error=repr(error), waiting=self.statistics.waiting)
         self._give_up_waiters()
 
     def _give_up_waiters(self) -> None:
         """Tell whoever waits that it need not: the events stay where they are."""
-        waiters = [then for page in self._sealed for then in page.waiters] + self._waiters
+        waiters = [then for page in self.sealed for then in page.waiters] + self._waiters
         self._waiters = [None] * len(self._waiters)
-        for page in self._sealed:
+        for page in self.sealed:
             page.waiters = [None] * len(page.events)
         tell(waiters, False)
+
+
+def _heavy(events: Iterable[bytes]) -> int:
+    """The bytes of the large ones among encoded events."""
+    return sum(len(event) for event in events if len(event) > LIGHT_BYTES_MAX)
+
+
+class Journal:
+    """The lanes of one process, and the rounds in which their pages are sent.
+
+    `writer` is a name that no other process ever has. `payload_bytes_max` is what the broker takes in one message, headers included
+    (`Client.max_payload`).
+    """
+
+    def __init__(
+        self,
+        publisher: Publisher,
+        lanes: Iterable[int],
+        writer: str,
+        settings: JournalSettings,
+        payload_bytes_max: int = PAYLOAD_BYTES_MAX,
+    ) -> None:
+        self._awake = asyncio.Event()
+        self.lanes = [
+            Lane(lane, publisher, Sealer(writer, payload_bytes_max), f"{writer}.{lane}.", settings, self._awake.set) for lane in lanes
+        ]
+        self._linger_s = settings.linger_ms / 1000
+        self._append_timeout_s = settings.append_timeout_s
+
+    async def run(self) -> None:
+        """Write pages until cancelled; then write what waits, as long as there is time, tell everybody, and close.
+
+        May be run again: after a crash it goes on with the pages that were on their way.
+        """
+        for lane in self.lanes:
+            lane.open()
+        try:
+            await self._write()
+        except asyncio.CancelledError:
+            try:
+                await self._drain()
+            finally:
+                for lane in self.lanes:
+                    lane.close()
+            raise
+        finally:
+            for lane in self.lanes:
+                lane.give_up()
+
+    async def _write(self) -> None:
+        delay = RETRY_FIRST_S
+        while True:
+            if not self._waits:
+                self._awake.clear()
+                await self._awake.wait()
+                if self._linger_s and not any(lane.full for lane in self.lanes):
+                    await asyncio.sleep(self._linger_s)  # at low load this is what makes pages at all
+            if await self._round(self._append_timeout_s):
+                delay = RETRY_FIRST_S
+            else:
+                await asyncio.sleep(delay)
+                delay = min(delay * 2, RETRY_MAX_S)
+
+    @property
+    def _waits(self) -> bool:
+        return any(lane.sealed or lane.page for lane in self.lanes)
+
+    async def _round(self, timeout_s: float) -> bool:
+        """Send a page of every lane that has one. False when the broker does not have all of them."""
+        for lane in self.lanes:
+            lane.seal()
+        lanes = [lane for lane in self.lanes if lane.sealed]
+        if len(lanes) == 1:  # no tasks for one
+            return await lanes[0].send(timeout_s)
+        async with asyncio.TaskGroup() as group:
+            sending = [group.create_task(lane.send(timeout_s)) for lane in lanes]
+        return all(sent.result() for sent in sending)
+
+    async def _drain(self) -> None:
+        """The last attempt, bounded in time. What is not stored then is lost to this process; its waiters hear False."""
+        stalled = any(lane.stalled for lane in self.lanes)
+        try:
+            async with asyncio.timeout(DRAIN_STALLED_S if stalled else DRAIN_S):
+                while self._waits:
+                    if not await self._round(min(self._append_timeout_s, DRAIN_APPEND_S)):
+                        await asyncio.sleep(RETRY_FIRST_S)
+        except TimeoutError:
+            log.warning("journal_closed_with_events", waiting={lane.number: lane.statistics.waiting for lane in self.lanes})

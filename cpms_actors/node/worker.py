@@ -1,12 +1,12 @@
 """A charger worker: one process, one thread, two loops, and the supervision tree that holds its parts together.
 
     worker (one_for_one)                     in start order; stopped in the reverse
-    ├── journal-0 … 3  pages to JetStream          host loop
+    ├── journal        pages to JetStream          host loop
     ├── live           checkpoints                 host loop
     ├── registry       tenants and chargers        host loop
     ├── slots          whether they are still ours     host loop
     ├── ids            leases of transaction ids
-    ├── turns          tasks of turns that wait for an answer: they end while the journals still write
+    ├── turns          tasks of turns that wait for an answer: they end while the journal still writes
     ├── desk           what operators ask of it and of its chargers
     ├── gateway        the WebSocket engine        host loop, or trio for the reference engine
     └── housekeeping   forgets idle chargers, measures lag
@@ -113,7 +113,7 @@ class Worker:
         self._live = LiveStore(bus.jetstream, self._fenced)
         writer = f"{name}.{self.started_at}.{uuid4().hex[:8]}"  # page numbers count within it: no other process may ever have it
         publisher = StreamPublisher(bus.client)
-        self._journals = [Journal(publisher, lane, writer, settings.journal, bus.client.max_payload) for lane in range(LANES)]
+        self._journal = Journal(publisher, range(LANES), writer, settings.journal, bus.client.max_payload)
         self._slots: dict[int, Slot] = {}
         self._dialects: dict[str, Dialect] = {"1.6": Dialect16(), "2.0.1": dialect201(), "2.1": dialect21()}
         self._behaviours: dict[str, Behaviour] = {}
@@ -145,7 +145,7 @@ class Worker:
         owners = await open_bucket(jetstream, subjects.SLOTS_BUCKET, replicas)
         self._owners = owners
         epochs = await slots.claim(owners, range(SLOTS), self.name, self.started_at)
-        self._slots = {slot: Slot(slot, lane_of(slot), epoch, self._journals[lane_of(slot)]) for slot, epoch in epochs.items()}
+        self._slots = {slot: Slot(slot, lane_of(slot), epoch, self._journal.lanes[lane_of(slot)]) for slot, epoch in epochs.items()}
         found = await self._live.load(live)
         self._registry = Registry(self._bus.client, registry, self._charger_changed, self._tenant_changed)
         log.info("slots_claimed", slots=len(epochs), checkpoints=found)
@@ -154,11 +154,10 @@ class Worker:
         """The tree."""
         assert self._registry is not None  # opened before
         desk = Desk(self, self._bridge, self._bus.client, list(self._slots), self._turns)
-        journals = [ChildSpec(f"journal-{journal.lane}", self._on_host(journal.run)) for journal in self._journals]
         return Supervisor(
             "worker",
             [
-                *journals,
+                ChildSpec("journal", self._on_host(self._journal.run)),
                 ChildSpec("live", self._on_host(self._live.run)),
                 ChildSpec("registry", self._on_host(self._registry.run)),
                 ChildSpec("slots", self._on_host(self._watch_slots)),
@@ -335,7 +334,7 @@ class Worker:
             messages_in_per_s=self._rate,
             loop_lag_ms=self._lag_ms,
             memory_bytes=psutil.Process().memory_info().rss,
-            journal=lane_journals(self._journals),
+            journal=lane_journals(self._journal),
             refusals={
                 "mailbox": office.counters.mailbox_refusals,
                 "journal": office.counters.journal_refusals,

@@ -97,15 +97,15 @@ class Desk:
             await message.respond(_encode(self._worker.status()))
 
 
-def lane_journals(journals: Sequence[Journal]) -> dict[str, LaneJournal]:
-    """The journals of a worker, by lane, as its status tells them."""
+def lane_journals(journal: Journal) -> dict[str, LaneJournal]:
+    """The journal of a worker, by lane, as its status tells it."""
     return {
-        str(journal.lane): LaneJournal(
-            waiting=journal.statistics.waiting,
-            waiting_peak=journal.statistics.waiting_peak,
-            pages=journal.statistics.pages,
-            events=journal.statistics.events,
-            refusals=journal.statistics.refusals,
+        str(lane.number): LaneJournal(
+            waiting=lane.statistics.waiting,
+            waiting_peak=lane.statistics.waiting_peak,
+            pages=lane.statistics.pages,
+            events=lane.statistics.events,
+            refusals=lane.statistics.refusals,
         )
-        for journal in journals
+        for lane in journal.lanes
     }
