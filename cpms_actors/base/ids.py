@@ -11,7 +11,7 @@ from zlib import crc32
 
 DEFAULT_TENANT: Final = "default"
 SLOTS: Final = 64
-LANES: Final = 4
+LANES: Final = 2
 
 _TENANT = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])?\Z")
 # OCPP 2.1 part 2, identifierString: a-z A-Z 0-9 * - _ = : + | @ . — the field also knows spaces and slashes in serial numbers,

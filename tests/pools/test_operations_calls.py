@@ -123,7 +123,7 @@ async def test_a_call_that_waits_does_not_hold_up_other_operators(ask: Ask, work
 async def test_status_adds_up_what_the_processes_say(ask: Ask, client: Client) -> None:
     one = WorkerStatus("w1", 11, 1, slots=32, connections=5, messages_in=100, journal={"0": LaneJournal(waiting_peak=3)})
     two = WorkerStatus("w2", 12, 1, slots=30, connections=7, messages_in=50, messages_in_per_s=2.5)
-    lane = questions.LaneStatus(2, 9, 100, 103, 3, 250, 1000, 12.5, 1, 0, 0)
+    lane = questions.LaneStatus(1, 9, 100, 103, 3, 250, 1000, 12.5, 1, 0, 0)
 
     async def answer_twice(message: Msg) -> None:
         for status in (two, one):
@@ -151,8 +151,8 @@ async def test_status_adds_up_what_the_processes_say(ask: Ask, client: Client) -
         "messages_in_per_s": 2.5,
     }
     assert len(status["lanes"]) == LANES
-    assert (status["lanes"][2]["owner"], status["lanes"][2]["lag_pages"]) == ("s1", 3)
-    assert status["lanes"][3]["owner"] is None
+    assert (status["lanes"][1]["owner"], status["lanes"][1]["lag_pages"]) == ("s1", 3)
+    assert status["lanes"][0]["owner"] is None
     assert {pool["pool"] for pool in status["pools"]} == {"session", "operations"}
 
 

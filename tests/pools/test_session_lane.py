@@ -33,7 +33,7 @@ from cpms_actors.store.offsets import Claim
 
 pytestmark = pytest.mark.anyio
 T0 = 1_700_000_000_000
-LANE = 3
+LANE = 1
 _numbers = count(1)
 
 
