@@ -23,10 +23,9 @@ from picows import WSUpgradeResponseWithListener as Answer
 from picows.picows import WSProtocol  # type: ignore[attr-defined]  # left out of its stub; picows.api builds servers with it
 
 from cpms_actors.gateway import deflate, engine, handshake
-from cpms_actors.gateway.connections import Connections
 from cpms_actors.gateway.deflate import Deflate
 from cpms_actors.gateway.engine import Admitted, Door, Head, Limits, Refused
-from cpms_actors.gateway.engines.picows_connection import Connection
+from cpms_actors.gateway.engines.picows_connection import Books, Connection
 from cpms_actors.gateway.listening import endpoint, listen
 from cpms_actors.observe import logs
 from cpms_actors.observe.counters import Counters
@@ -116,7 +115,7 @@ class PicowsEngine:
 
     def __init__(self, door: Door, limits: Limits, counters: Counters, host: str, port: int) -> None:
         self.limits = limits
-        self.connections: Connections[Connection] = Connections(door, limits, counters)
+        self.connections = Books(door, limits, counters)
         self._address = (host, port)
         self._openings: set[_Socket] = set()
         self._responses: dict[tuple[str | None, Deflate | None], WSUpgradeResponse] = {}  # 4 subprotocols × 9 codecs at most
