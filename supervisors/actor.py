@@ -147,20 +147,8 @@ class Actor(Generic[S, M]):
         """
         if self._phase != _IDLE:
             return self._queue(message)
-        self._phase = _TURNING
         self._message = message
-        self._before = self.state
-        try:
-            decision = self._behaviour.decide(self.state, message)
-            self.state, effects = decision.state, decision.effects
-        except Exception as error:
-            if not self._crash(error):
-                return True
-            effects = ()
-        except BaseException:
-            self.stop()
-            raise
-        self._run(effects, 0, None)
+        self._run(None, 0, None)
         return True
 
     async def ask(self, make: Callable[[Reply], M], deadline_s: float) -> Any:
@@ -187,9 +175,14 @@ class Actor(Generic[S, M]):
         NotPaused if no effect waits. After a stop it does nothing: completions may be late.
         """
         if self._phase == _PAUSED:
-            effects, self._effects = self._effects, ()
-            self._phase = _TURNING
-            self._run(effects, self._at, value)
+            effects, at = self._effects, self._at
+            self._effects = ()
+            if at == len(effects) and self.mailbox.queue is None and getattr(effects[-1], "then", None) is None:
+                self._message = self._before = None  # nothing is left to do, as nearly always
+                self._phase = _IDLE
+            else:
+                self._phase = _TURNING
+                self._run(effects, at, value)
         elif self._phase == _PERFORMING:
             self._value = value
             self._phase = _RESUMED
@@ -247,13 +240,18 @@ class Actor(Generic[S, M]):
         self._asking_peak = max(self._asking_peak, len(asking))
         return asking
 
-    def _run(self, effects: tuple[Effect, ...], at: int, value: Any) -> None:
+    def _run(self, effects: tuple[Effect, ...] | None, at: int, value: Any) -> None:
         """Run a turn from effects[at] on, the one before having come out as `value`; then the mailbox, until a pause or idle.
 
-        A loop and not a recursion: however much is queued, the stack does not grow.
+        Without effects the turn begins: they are decided. A loop and not a recursion: however much is queued, the stack does not grow.
         """
         while True:
             try:
+                if effects is None:
+                    self._phase = _TURNING
+                    self._before = state = self.state
+                    decision = self._behaviour.decide(state, self._message)  # type: ignore[arg-type]  # there is one
+                    self.state, effects = decision.state, decision.effects
                 while True:
                     if at:
                         then = getattr(effects[at - 1], "then", None)
@@ -275,15 +273,12 @@ class Actor(Generic[S, M]):
                     elif outcome is not None:
                         self._effects, self._at, self._phase = effects, at, _PAUSED
                         return
-                if not self.mailbox:
+                if self.mailbox.queue is None:
                     self._message = self._before = None
                     self._phase = _IDLE
                     return
-                self._phase = _TURNING
-                self._message = message = self.mailbox.take()
-                self._before = self.state
-                decision = self._behaviour.decide(self.state, message)
-                self.state, effects = decision.state, decision.effects
+                self._message = self.mailbox.take()
+                effects = None
             except Exception as error:
                 if not self._crash(error):
                     return

@@ -20,9 +20,9 @@ class MailboxStatistics(NamedTuple):
 
 
 class Mailbox(Generic[M]):
-    """First in, first out, at most `bound` messages."""
+    """First in, first out, at most `bound` messages. `queue` is None while it is empty."""
 
-    __slots__ = ("_queue", "bound", "name", "peak", "refusals")
+    __slots__ = ("bound", "name", "peak", "queue", "refusals")
 
     def __init__(self, name: str, bound: int) -> None:
         """`bound` is at least 1; ValueError otherwise."""
@@ -32,13 +32,13 @@ class Mailbox(Generic[M]):
         self.bound = bound
         self.peak = 0
         self.refusals = 0
-        self._queue: deque[M] | None = None
+        self.queue: deque[M] | None = None
 
     def put(self, message: M) -> bool:
         """Queue the message. False, and counted, when the mailbox is full."""
-        queue = self._queue
+        queue = self.queue
         if queue is None:
-            queue = self._queue = deque()
+            queue = self.queue = deque()
         elif len(queue) >= self.bound:
             self.refusals += 1
             return False
@@ -49,22 +49,22 @@ class Mailbox(Generic[M]):
 
     def take(self) -> M:
         """The oldest message. IndexError when there is none."""
-        queue = self._queue
+        queue = self.queue
         if queue is None:
             raise IndexError(f"mailbox {self.name} is empty")
         message = queue.popleft()
         if not queue:
-            self._queue = None
+            self.queue = None
         return message
 
     def clear(self) -> int:
         """Drop whatever waits; returns how many messages that were."""
         dropped = len(self)
-        self._queue = None
+        self.queue = None
         return dropped
 
     def __len__(self) -> int:
-        return 0 if self._queue is None else len(self._queue)
+        return 0 if self.queue is None else len(self.queue)
 
     def statistics(self) -> MailboxStatistics:
         """A snapshot for metrics."""

@@ -20,7 +20,9 @@ def parse_rfc3339(text: str) -> int | None:
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
     try:
-        return floor(moment.timestamp() * 1000 + 0.0005)  # a double holds the milliseconds of any year with three decimals to spare
+        return floor(
+            (moment - EPOCH).total_seconds() * 1000 + 0.0005
+        )  # a double holds the milliseconds of any year with three decimals to spare
     except OverflowError:
         return None
 

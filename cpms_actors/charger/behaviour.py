@@ -69,7 +69,7 @@ class Behaviour:
         rule = dialect.rules.get(call.action)
         if rule is None:
             return self._unknown(state, inbound, dialect)
-        if rule.action.send is not (type(call) is Send):
+        if rule.send is not (type(call) is Send):
             return self._refuse(
                 state, inbound, "NotSupported", f"{call.action} does not travel as this message type", "wrong_message_type"
             )
@@ -80,7 +80,7 @@ class Behaviour:
         if doubts.reasons:
             doubts = self._doubts = Doubts()
         try:
-            request = rule.action.decode_request(call.payload)
+            request = rule.decode(call.payload)
         except DECODE_FAULTS as error:
             repaired = self._repair(rule, call, error, doubts)
             if repaired is None:
@@ -210,12 +210,12 @@ class Behaviour:
 
     def _meter(self, state: Live, inbound: Inbound, dialect: Dialect, rule: Rule, request: Any, doubts: Doubts) -> Decision[Live]:
         fact = dialect.meter(request, inbound.now, doubts)
-        text = frames.result(inbound.call.id, dialect.meter_answer())
+        text = frames.result(inbound.call.id, dialect.meter_answer)
         return Decision(state, (Answer(inbound, text, fact, type(fact) is TransactionUpdated),))
 
     def _status(self, state: Live, inbound: Inbound, dialect: Dialect, rule: Rule, request: Any, doubts: Doubts) -> Decision[Live]:
         fact = dialect.status(request, inbound.now, doubts)
-        text = frames.result(inbound.call.id, dialect.status_answer())
+        text = frames.result(inbound.call.id, dialect.status_answer)
         return Decision(state.with_status(fact.evse, fact.connector, fact.status, fact.at), (Answer(inbound, text, fact),))
 
     def _report(self, state: Live, inbound: Inbound, dialect: Dialect, rule: Rule, request: Any, doubts: Doubts) -> Decision[Live]:

@@ -8,7 +8,6 @@ question came on it. What we ask (`call`) and what the charger asks never wait f
 """
 
 from typing import Any, Final
-from zlib import crc32
 
 import anyio
 from msgspec import Raw
@@ -24,7 +23,7 @@ from cpms_actors.domain.events import Booted, Connected, Disconnected, Fact, Par
 from cpms_actors.observe import logs
 from cpms_actors.ocpp import frames
 from cpms_actors.ocpp.catalogue import DECODE_FAULTS, Action, actions, fault_of
-from cpms_actors.ocpp.conversation import Answered, Conversation, Faulty, Refused, Repeated
+from cpms_actors.ocpp.conversation import Answered, Conversation, Faulty, Refused, Remembered, Repeated, content
 from cpms_actors.ocpp.frames import Call, Send
 from supervisors.actor import PAUSE, Actor, DeadlinePassed, Pause, Reply, carry
 from supervisors.policy import Intensity
@@ -79,7 +78,7 @@ class Charger:
         self.actor = self._new_actor(office.take_live(slot, record.tenant, record.identity))
         # What the paused turn will say once its fact is durable: where, and what a retry would be told. Made while all of it is in the
         # processor's cache; when the journal continues the turn, milliseconds later, nothing else of the message is touched.
-        self._answer: tuple[Line, tuple[str, int, bytes]] | None = None
+        self._answer: tuple[Line, Remembered] | None = None
         self._waits_for = 0  # journal and checkpoint, as far as they have not said
         self._failed = False
         self._reply: Reply | None = None  # whoever waits for the outstanding call
@@ -142,15 +141,14 @@ class Charger:
 
     def heard(self, line: Line, text: bytes) -> None:
         """A text message came on the newest line."""
-        conversation = self.conversation
-        assert conversation is not None  # a line that speaks has been opened
-        counters = self._office.counters
-        counters.messages_in += 1
-        received = conversation.receive(text)
-        if isinstance(received, Call) or isinstance(received, Send):  # noqa: SIM101  # a tuple of types costs more
-            if not self.actor.tell(Inbound(received, self._office.clock(), line, self.record.boot)):
-                counters.mailbox_refusals += 1
+        office = self._office
+        office.counters.messages_in += 1
+        received = self.conversation.receive(text)  # type: ignore[union-attr]  # a line that speaks has been opened
+        if type(received) is Call or type(received) is Send:
+            if not self.actor.tell(Inbound(received, office.clock(), line, self.record.boot)):
+                office.counters.mailbox_refusals += 1
             return
+        counters = office.counters
         match received:
             case Answered() | Refused():
                 reply, self._reply = self._reply, None
@@ -178,7 +176,7 @@ class Charger:
 
     def perform(self, actor: Actor[Any, Any], effect: Any) -> Pause | None:
         """Do one effect of a turn."""
-        if isinstance(effect, Answer):
+        if type(effect) is Answer:
             if logs.debug_on:
                 self._log_handled(effect)
             if effect.durable:
@@ -200,38 +198,57 @@ class Charger:
             self._office.counters.unanswered += 1  # nothing can be said now: the charger will ask again
 
     def _keep_then_answer(self, answer: Answer) -> Pause | None:
-        inbound, fact = answer.inbound, answer.fact
-        assert fact is not None  # a durable answer has something to keep
+        """Pause the turn until the fact is durable, and with it the live state when the answer asks for that."""
+        if answer.checkpoint:
+            return self._checkpoint_too(answer)
+        inbound = answer.inbound
+        call = inbound.call
+        self._answer = (inbound.line, (call.id, content(call.payload), answer.text))  # type: ignore[assignment]  # it has a text
+        # `_append`, without a look for changes of state: they are checkpointed.
+        if self.slot.append(self.record, self.connection, call.id, inbound.now, answer.fact, self._kept):  # type: ignore[arg-type]
+            return PAUSE
+        self._answer = None
+        self._office.counters.journal_refusals += 1
+        self._office.counters.unanswered += 1
+        return None
+
+    def _checkpoint_too(self, answer: Answer) -> Pause | None:
+        inbound, fact, text = answer.inbound, answer.fact, answer.text
+        assert fact is not None and text is not None  # noqa: PT018  # what is durable is something, and is answered
         # Encoded first: once the journal has the fact nothing may raise, or its waiter would speak for another turn.
-        live = self._office.encode_live(self.actor.state) if answer.checkpoint else b""
-        call, text = inbound.call, answer.text
-        self._answer = (inbound.line, (call.id, crc32(call.payload), text)) if text is not None else None
+        live = self._office.encode_live(self.actor.state)
+        call = inbound.call
+        self._answer = (inbound.line, (call.id, content(call.payload), text))
         self._failed = False
-        self._waits_for = 2 if answer.checkpoint else 1
-        if not self._append(fact, inbound.call.id, inbound.now, self._kept):
+        self._waits_for = 2
+        if not self._append(fact, call.id, inbound.now, self._kept_one):
             self._office.counters.unanswered += 1
             self._waits_for, self._answer = 0, None
             return None
-        if answer.checkpoint and not self._office.save_live(self.slot, self.record.tenant, self.record.identity, live, self._kept):
-            self._kept(False)
+        if not self._office.save_live(self.slot, self.record.tenant, self.record.identity, live, self._kept_one):
+            self._kept_one(False)
         return PAUSE
 
-    def _kept(self, durable: bool) -> None:
+    def _kept_one(self, durable: bool) -> None:
         """The journal, or the checkpoint, has it or has given up; after the last of them the turn goes on."""
         self._waits_for -= 1
         if not durable:
             self._failed = True
-        if self._waits_for:
-            return
-        answer, self._answer = self._answer, None
+        if not self._waits_for:
+            self._kept(not self._failed)
+
+    def _kept(self, durable: bool) -> None:
+        """All of it is durable, or given up: the turn goes on."""
+        answer = self._answer
         if answer is not None:
-            if self._failed:
-                self._office.counters.unanswered += 1  # the charger will ask again, and content tells that it is the same
-            else:
+            self._answer = None
+            if durable:
                 line, remembered = answer
-                if self.conversation is not None:
-                    self.conversation.remembered = remembered
-                self._say(line, remembered[2])
+                self.conversation.remembered = remembered  # type: ignore[union-attr]  # what was heard was heard in one
+                if line is self.line and line.send(remembered[2]):  # `_say`
+                    self._office.counters.messages_out += 1
+            else:
+                self._office.counters.unanswered += 1  # the charger will ask again, and content tells that it is the same
         self.actor.resume()
 
     def _perform_ask(self, ask: Ask) -> Pause | None:
@@ -252,10 +269,10 @@ class Charger:
     def _append(self, fact: Fact, message_id: str, now: int, then: Then | None) -> bool:
         if type(fact) in _STATE_CHANGES:
             self._log_change(fact, message_id)
-        kept = self.slot.append(self.slot.event(self.record, self.connection, message_id, now, fact), then)
-        if not kept:
-            self._office.counters.journal_refusals += 1
-        return kept
+        if self.slot.append(self.record, self.connection, message_id, now, fact, then):
+            return True
+        self._office.counters.journal_refusals += 1
+        return False
 
     def _log_handled(self, answer: Answer) -> None:
         call, fact = answer.inbound.call, answer.fact

@@ -71,21 +71,22 @@ class Counters(Struct):
 
 
 class Slot:
-    """One slot that this worker owns: its epoch and the numbering of its events."""
+    """One slot that this worker owns: its epoch, the numbering of its events, and the journal of its lane."""
 
-    __slots__ = ("append", "epoch", "lane", "number", "numbered")
+    __slots__ = ("_append", "epoch", "lane", "number", "numbered")
 
     def __init__(self, number: int, lane: int, epoch: int, journal: JournalPort) -> None:
         self.number = number
         self.lane = lane
         self.epoch = epoch
         self.numbered = 0
-        self.append = journal.append
+        self._append = journal.append
 
-    def event(self, record: ChargerRecord, connection: int, message_id: str, now: int, fact: Fact) -> Event:
-        """The next event of the slot."""
-        self.numbered += 1
-        return Event(self.number, self.epoch, self.numbered, record.tenant, record.identity, connection, message_id, now, fact)
+    def append(self, record: ChargerRecord, connection: int, message_id: str, now: int, fact: Fact, then: Then | None) -> bool:
+        """Give the fact to the journal as the next event of the slot. False: it has no room, and `then` will not be called."""
+        self.numbered = number = self.numbered + 1
+        event = Event(self.number, self.epoch, number, record.tenant, record.identity, connection, message_id, now, fact)
+        return self._append(event, then)
 
 
 class Office:

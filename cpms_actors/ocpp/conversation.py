@@ -16,6 +16,7 @@ from cpms_actors.ocpp import frames
 from cpms_actors.ocpp.frames import Call, CallError, CallResult, Malformed, Send
 
 LENIENT_ID_LENGTH_MAX: Final = 255
+REMEMBERED_BYTES_MAX: Final = 1024
 
 
 class OutboundCall(Struct, frozen=True, gc=False):
@@ -61,8 +62,17 @@ class Faulty(Struct, frozen=True, gc=False):
 Received: TypeAlias = Call | Send | Answered | Refused | Repeated | Ignored | Faulty
 
 
+Remembered: TypeAlias = tuple[str, Raw | int, bytes]
+"""Message id, content and answer of what was answered."""
+
+
 class CallOutstanding(RemoteFault):
     """A second CALL was tried while one is outstanding: the caller's queue should have waited."""
+
+
+def content(payload: Raw) -> Raw | int:
+    """What tells a payload from another: itself, or of a large one, whose memory would be kept for ever, a digest."""
+    return payload if len(payload) <= REMEMBERED_BYTES_MAX else crc32(payload)
 
 
 class Conversation:
@@ -74,8 +84,7 @@ class Conversation:
         self.version = version
         self.lenient = lenient
         self.outstanding: OutboundCall | None = None
-        # Id, content digest and answer of the last money frame. A digest, for the frame itself would keep its memory for ever.
-        self.remembered: tuple[str, int, bytes] | None = None
+        self.remembered: Remembered | None = None  # of the last money frame
         self._id_max = LENIENT_ID_LENGTH_MAX if lenient else frames.ID_LENGTH_MAX
 
     def receive(self, text: bytes) -> Received:
@@ -86,7 +95,7 @@ class Conversation:
                 return self._faulty("the message id is too long", frame.id[:LENIENT_ID_LENGTH_MAX])
             remembered = self.remembered
             # The same id with other content is a charger that counts badly, not a retry: it wants its own answer.
-            if remembered is not None and remembered[0] == frame.id and remembered[1] == crc32(frame.payload):
+            if remembered is not None and remembered[0] == frame.id and remembered[1] == content(frame.payload):
                 return Repeated(remembered[2])
             return frame
         return self._receive_other(frame)

@@ -63,12 +63,12 @@ class Dialect2(Dialect):
         self.known = actions(version)
         self._m: Any = messages
         self.rules = {
-            name: Rule(action, _KINDS.get(name, Kind.REPORT), None if name in _KINDS else self._answer(name))
+            name: Rule.of(action, _KINDS.get(name, Kind.REPORT), None if name in _KINDS else self._answer(name))
             for name, action in self.known.items()
             if action.from_charger
         }
-        self._meter_answer = messages.MeterValuesResponse()
-        self._status_answer = messages.StatusNotificationResponse()
+        self.meter_answer = messages.MeterValuesResponse()
+        self.status_answer = messages.StatusNotificationResponse()
 
     def _answer(self, name: str) -> Any:
         if name == "VatNumberValidation":
@@ -180,12 +180,6 @@ class Dialect2(Dialect):
         if verdict is None:
             return self._m.TransactionEventResponse()
         return self._m.TransactionEventResponse(idTokenInfo=self._token_info(verdict))
-
-    def meter_answer(self) -> Any:
-        return self._meter_answer
-
-    def status_answer(self) -> Any:
-        return self._status_answer
 
 
 def dialect201() -> Dialect2:

@@ -2,7 +2,6 @@
 
 import json
 from typing import Any
-from zlib import crc32
 
 import pytest
 from hypothesis import given
@@ -11,6 +10,7 @@ from msgspec import Raw
 
 from cpms_actors.ocpp import frames
 from cpms_actors.ocpp.conversation import (
+    REMEMBERED_BYTES_MAX,
     Answered,
     CallOutstanding,
     Conversation,
@@ -18,6 +18,7 @@ from cpms_actors.ocpp.conversation import (
     Ignored,
     Refused,
     Repeated,
+    content,
 )
 from cpms_actors.ocpp.frames import Call, CallError, CallResult, Malformed, Send, Unknown
 
@@ -179,14 +180,16 @@ def test_a_call_error_is_told_as_it_came() -> None:
     assert (received.error.code, received.error.description, received.error.details) == ("NotSupported", "no", b'{"a":1}')
 
 
-def test_a_retry_under_the_same_id_gets_the_same_answer() -> None:
+@pytest.mark.parametrize("size", [0, REMEMBERED_BYTES_MAX + 1], ids=["kept", "digested"])
+def test_a_retry_under_the_same_id_gets_the_same_answer(size: int) -> None:
     """OCPP 2.1 part 4 4.1.4."""
     conversation = Conversation("2.1")
-    raw = b'[2,"1","TransactionEvent",{"a":1}]'
+    raw = b'[2,"1","TransactionEvent",{"a":"' + b"x" * size + b'"}]'
     call = conversation.receive(raw)
     assert isinstance(call, Call)
-    conversation.remembered = (call.id, crc32(call.payload), b"the answer")
+    conversation.remembered = (call.id, content(call.payload), b"the answer")
     assert conversation.receive(raw) == Repeated(b"the answer")
+    assert isinstance(conversation.receive(raw.replace(b'"a"', b'"b"')), Call)
 
 
 def test_the_same_id_with_other_content_is_a_new_message() -> None:
@@ -194,7 +197,7 @@ def test_the_same_id_with_other_content_is_a_new_message() -> None:
     conversation = Conversation("1.6")
     call = conversation.receive(b'[2,"1","MeterValues",{"a":1}]')
     assert isinstance(call, Call)
-    conversation.remembered = (call.id, crc32(call.payload), b"the answer")
+    conversation.remembered = (call.id, content(call.payload), b"the answer")
     assert isinstance(conversation.receive(b'[2,"1","MeterValues",{"a":2}]'), Call)
 
 
@@ -204,7 +207,7 @@ def test_only_the_last_answer_is_kept() -> None:
     for number in range(3):
         call = conversation.receive(text(2, str(number), "StopTransaction", {}))
         assert isinstance(call, Call)
-        conversation.remembered = (call.id, crc32(call.payload), str(number).encode())
+        conversation.remembered = (call.id, content(call.payload), str(number).encode())
     assert isinstance(conversation.receive(text(2, "1", "StopTransaction", {})), Call)
     assert conversation.receive(text(2, "2", "StopTransaction", {})) == Repeated(b"2")
 

@@ -26,10 +26,10 @@ def test_a_full_mailbox_refuses_and_counts_and_keeps_what_it_has() -> None:
 
 def test_an_empty_mailbox_holds_no_queue_before_and_after_use() -> None:
     box: Mailbox[int] = Mailbox("a", 64)
-    assert box._queue is None
+    assert box.queue is None
     box.put(1)
     box.take()
-    assert box._queue is None
+    assert box.queue is None
     assert sys.getsizeof(box) < 100
 
 
