@@ -13,6 +13,16 @@ def parse_rfc3339(text: str) -> int | None:
 
     Tolerant where chargers are sloppy: a missing zone is UTC (OCPP 1.6 section 3.12 recommends UTC), any fraction is cut to ms.
     """
+    length = len(text)
+    if length == 20:  # as 2026-01-31T12:00:00Z
+        return _parse_second(text)
+    if length == 24 and text[23] == "Z" and text[19] == "." and text[16] == ":" and text[20:23].isdigit() and text.isascii():
+        second = _parse_second(f"{text[:19]}Z")
+        return None if second is None else second + int(text[20:23])
+    return _parse(text)
+
+
+def _parse(text: str) -> int | None:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
@@ -20,11 +30,12 @@ def parse_rfc3339(text: str) -> int | None:
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
     try:
-        return floor(
-            (moment - EPOCH).total_seconds() * 1000 + 0.0005
-        )  # a double holds the milliseconds of any year with three decimals to spare
+        return floor((moment - EPOCH).total_seconds() * 1000 + 0.0005)  # a double holds the ms of any year with three decimals to spare
     except OverflowError:
         return None
+
+
+_parse_second = lru_cache(maxsize=1024)(_parse)  # a busy fleet says the same few seconds again and again
 
 
 def format_rfc3339(moment_ms: int) -> str:

@@ -180,7 +180,7 @@ class Charger:
             if logs.debug_on:
                 self._log_handled(effect)
             if effect.durable:
-                return self._keep_then_answer(effect)
+                return self._checkpoint_too(effect) if effect.checkpoint else self._keep_then_answer(effect)
             self._answer_now(effect)
             return None
         if isinstance(effect, Note):
@@ -198,9 +198,7 @@ class Charger:
             self._office.counters.unanswered += 1  # nothing can be said now: the charger will ask again
 
     def _keep_then_answer(self, answer: Answer) -> Pause | None:
-        """Pause the turn until the fact is durable, and with it the live state when the answer asks for that."""
-        if answer.checkpoint:
-            return self._checkpoint_too(answer)
+        """Pause the turn until the fact is durable."""
         inbound = answer.inbound
         call = inbound.call
         self._answer = (inbound.line, (call.id, content(call.payload), answer.text))  # type: ignore[assignment]  # it has a text
@@ -213,6 +211,7 @@ class Charger:
         return None
 
     def _checkpoint_too(self, answer: Answer) -> Pause | None:
+        """Pause the turn until fact and live state are durable."""
         inbound, fact, text = answer.inbound, answer.fact, answer.text
         assert fact is not None and text is not None  # noqa: PT018  # what is durable is something, and is answered
         # Encoded first: once the journal has the fact nothing may raise, or its waiter would speak for another turn.

@@ -13,7 +13,7 @@ from msgspec import Raw, Struct
 
 from cpms_actors.base.errors import RemoteFault
 from cpms_actors.ocpp import frames
-from cpms_actors.ocpp.frames import Call, CallError, CallResult, Malformed, Send
+from cpms_actors.ocpp.frames import Call, CallError, CallResult, Malformed, Send, read
 
 LENIENT_ID_LENGTH_MAX: Final = 255
 REMEMBERED_BYTES_MAX: Final = 1024
@@ -89,16 +89,17 @@ class Conversation:
 
     def receive(self, text: bytes) -> Received:
         """What the text means here. Never raises for what a charger may send."""
-        frame = frames.read(text)
-        if isinstance(frame, Call):
-            if len(frame.id) > self._id_max:
-                return self._faulty("the message id is too long", frame.id[:LENIENT_ID_LENGTH_MAX])
-            remembered = self.remembered
-            # The same id with other content is a charger that counts badly, not a retry: it wants its own answer.
-            if remembered is not None and remembered[0] == frame.id and remembered[1] == content(frame.payload):
-                return Repeated(remembered[2])
-            return frame
-        return self._receive_other(frame)
+        frame = read(text)
+        if type(frame) is not Call:
+            return self._receive_other(frame)
+        id_ = frame.id
+        if len(id_) > self._id_max:
+            return self._faulty("the message id is too long", id_[:LENIENT_ID_LENGTH_MAX])
+        remembered = self.remembered
+        # The same id with other content is a charger that counts badly, not a retry: it wants its own answer.
+        if remembered is not None and remembered[0] == id_ and remembered[1] == content(frame.payload):
+            return Repeated(remembered[2])
+        return frame
 
     def _receive_other(self, frame: frames.Frame) -> Received:
         match frame:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cpms_actors.base.time import EPOCH, format_rfc3339, from_datetime, parse_rfc3339, to_datetime
+from cpms_actors.base.time import EPOCH, _parse, format_rfc3339, from_datetime, parse_rfc3339, to_datetime
 
 TEXTS = [
     # what a charger sends, milliseconds since the epoch
@@ -45,6 +45,11 @@ def test_a_moment_comes_back_from_its_text_and_its_datetime(moment: int) -> None
 @given(st.text(max_size=40))
 def test_no_text_makes_the_parser_raise(text: str) -> None:
     assert parse_rfc3339(text) is None or isinstance(parse_rfc3339(text), int)
+
+
+@given(st.from_regex(r"[0-9]{4}-?[0-9W]{2}-?[0-9]{2}[T ][0-2][0-9]:?[0-5][0-9]:?[0-6][0-9][.,:0-9]{0,4}(Z|\+01:00|)", fullmatch=True))
+def test_the_short_ways_for_what_is_common_change_nothing(text: str) -> None:
+    assert parse_rfc3339(text) == _parse(text)
 
 
 @pytest.mark.parametrize("text", ["0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59"])
