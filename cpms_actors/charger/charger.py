@@ -151,6 +151,8 @@ class Charger:
         counters = office.counters
         match received:
             case Answered() | Refused():
+                if logs.debug_on:
+                    self._log_answered(received)
                 reply, self._reply = self._reply, None
                 if reply is not None:
                     reply.set(received)
@@ -282,6 +284,16 @@ class Charger:
             message_id=call.id,
             action=call.action,
             fact=type(fact).__name__ if fact is not None else None,
+        )
+
+    def _log_answered(self, received: Answered | Refused) -> None:
+        log.debug(
+            "answered",
+            tenant=self.record.tenant,
+            charger=self.record.identity,
+            message_id=received.call.id,
+            action=received.call.action,
+            error=received.error.code if isinstance(received, Refused) else None,
         )
 
     def _log_change(self, fact: Fact, message_id: str) -> None:

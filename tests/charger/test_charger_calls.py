@@ -10,6 +10,7 @@ from harness import Bench, Wire, boot
 
 from cpms_actors.bus import commands
 from cpms_actors.bus.commands import CallAnswer
+from cpms_actors.charger import charger
 from cpms_actors.domain.access import ChargerRecord
 
 
@@ -165,3 +166,21 @@ async def test_waiting_calls_are_bounded(autojump_clock: Any) -> None:
         for _ in range(3):
             nursery.start_soon(call, bench, answers, "Reset", b'{"type":"Soft"}', 5)
     assert sorted(a.code for a in answers) == [commands.BUSY, commands.TIMEOUT, commands.TIMEOUT]
+
+
+@pytest.mark.trio
+async def test_at_debug_an_answer_to_a_call_of_ours_is_one_line_and_otherwise_none(
+    autojump_clock: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines: list[tuple[str, dict[str, Any]]] = []
+    monkeypatch.setattr(charger.log, "debug", lambda event, **bound: lines.append((event, bound)), raising=False)
+    for debug in (False, True):
+        monkeypatch.setattr(charger.logs, "debug_on", debug)
+        bench, answers = Bench(), list[CallAnswer]()
+        wire = bench.connect()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(call, bench, answers)
+            await trio.testing.wait_all_tasks_blocked()
+            answer(wire, {"status": "Accepted"})
+    said = {"tenant": "default", "charger": "CP1", "message_id": "ours0", "action": "Reset", "error": None}
+    assert [line for line in lines if line[0] == "answered"] == [("answered", said)]
