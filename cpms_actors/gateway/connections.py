@@ -68,14 +68,18 @@ class Connections(Generic[_Peer]):
         """Ask the door, if there is room. A door that raises refuses with 500."""
         if len(self._wheel) >= self.limits.connections:
             self._open.refuse()
-            shortest, longest = RETRY_AFTER_S
-            return self.refuse(overloaded(shortest + int(self._chance() * (longest - shortest))), head)
+            return self.overloaded(head)
         try:
             answer = self._door(head)
         except Exception:  # the boundary: whatever is wrong with one head must not reach the listening socket
             self.fault("door", head.remote)
             answer = Refused(500, "internal error")
         return self.refuse(answer, head) if isinstance(answer, Refused) else answer
+
+    def overloaded(self, head: Head | None = None) -> Refused:
+        """Refuse for want of room, with a time to come back that is drawn for this peer."""
+        shortest, longest = RETRY_AFTER_S
+        return self.refuse(overloaded(shortest + int(self._chance() * (longest - shortest))), head)
 
     def refuse(self, refused: Refused, head: Head | None = None) -> Refused:
         """Count a refusal."""

@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
+from tempfile import TemporaryDirectory
 from typing import Any, Self
 
 import msgspec
@@ -34,6 +35,7 @@ from cpms_actors.gateway.handshake import Admission, Lookups, door
 from cpms_actors.observe.counters import Counters
 
 ENGINES = ("picows", "trio-websocket")
+SERVED = (*ENGINES, "picows routed")  # the last looks at every request line before the engine reads it, as with siblings on its port
 
 DIFFERENCES = {
     ("picows", "head of 40 KiB"): "picows cuts the connection without an answer; h11 answers 400",
@@ -133,14 +135,29 @@ def known_charger(tenant: str, identity: str) -> ChargerRecord | None:
     return msgspec.structs.replace(record, **changes[identity]) if identity in changes else None
 
 
+class Ours:
+    """A routing by which every charger is ours, as far as siblings are concerned."""
+
+    def __init__(self, folder: str) -> None:
+        self.address = f"{folder}/siblings"
+
+    def alone(self) -> bool:
+        return False
+
+    def whose(self, path: bytes) -> str:
+        return ""
+
+
 class Server:
     """An engine on its own loop in a thread."""
 
     def __init__(self, name: str, limits: Limits) -> None:
-        self.name = name
+        self.name, _, routed = name.partition(" ")
+        self.routed = bool(routed)
         self.diary = Diary()
         self.counters = Counters()
         self.stopped_in_s = 0.0
+        self._folder = TemporaryDirectory(prefix="cpms-")
         self._limits = limits
         self._door = door(Lookups(known_tenant, known_charger, KEY), self._receiver)
         self._started = threading.Event()
@@ -160,6 +177,7 @@ class Server:
         self._stop()
         self._thread.join(2 * TIMEOUT_S)
         assert not self._thread.is_alive()
+        self._folder.cleanup()
 
     def identity(self) -> str:
         """A charger that nobody else has been."""
@@ -210,7 +228,8 @@ class Server:
         # The product's own choice, with this suite's limits.
         engine = engine_of(Gateway(engine=self.name, port=0), self._door, self.counters, nursery)  # type: ignore[arg-type]
         if isinstance(engine, PicowsEngine):
-            return PicowsEngine(self._door, self._limits, self.counters, "127.0.0.1", 0)
+            routing = Ours(self._folder.name) if self.routed else None
+            return PicowsEngine(self._door, self._limits, self.counters, "127.0.0.1", 0, routing)
         return TrioWebsocketEngine(self._door, self._limits, self.counters, "127.0.0.1", 0, nursery)
 
     async def _on_asyncio(self) -> None:
@@ -440,7 +459,7 @@ class Bystander:
                 self._changed.notify_all()
 
 
-@pytest.fixture(scope="module", params=ENGINES)
+@pytest.fixture(scope="module", params=SERVED)
 def shared_server(request: pytest.FixtureRequest) -> Iterator[tuple[Server, Bystander]]:
     with Server(request.param, LIMITS) as server:
         bystander = Bystander(server)
@@ -455,7 +474,7 @@ def server(shared_server: tuple[Server, Bystander]) -> Iterator[Server]:
     bystander.check()
 
 
-@pytest.fixture(params=ENGINES)
+@pytest.fixture(params=SERVED)
 def serve(request: pytest.FixtureRequest) -> Callable[..., AbstractContextManager[Server]]:
     """Starts a server of each engine with changed limits."""
 

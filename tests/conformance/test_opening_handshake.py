@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, ExitStack, suppress
 
 import pytest
 
@@ -220,7 +220,7 @@ def test_no_more_handshakes_than_allowed_are_unfinished(serve: Serve) -> None:
         while server.count("gateway.opening") < 4:
             assert time.monotonic() < deadline
             time.sleep(0.005)
-        with server.dial(request(user="CP-1")) as one_more:
+        with suppress(ConnectionResetError), server.dial(request(user="CP-1")) as one_more:  # the reset may come before it has spoken
             assert one_more.response().status == 0
         assert server.count("gateway.opening.refused") == 1
         idle[0].reset()

@@ -4,14 +4,17 @@ import asyncio
 import gc
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
+import pytest
 import uvloop
 from picows import WSTransport
 from picows.picows import WSProtocol  # type: ignore[attr-defined]  # as in the engine
 from websockets.asyncio.client import connect
 
 from cpms_actors.base.settings import Gateway
+from cpms_actors.gateway.arrivals import _Peeked
 from cpms_actors.gateway.engine import Admitted, Connection, Head, Limits, Refused
 from cpms_actors.gateway.engines.picows import READ_BUFFER_BYTES, PicowsEngine
 from cpms_actors.gateway.engines.picows_connection import Connection as PicowsConnection
@@ -37,9 +40,22 @@ def enter(head: Head) -> Admitted | Refused:
     return Refused(404, "no such charger") if head.path == b"/nobody" else Admitted(Echo(), "ocpp1.6")
 
 
-def serving(use: Callable[[PicowsEngine, int], Awaitable[None]]) -> None:
+class Ours:
+    """A routing by which everything is ours."""
+
+    def __init__(self, folder: Path) -> None:
+        self.address = str(folder / "siblings")
+
+    def alone(self) -> bool:
+        return False
+
+    def whose(self, path: bytes) -> str:
+        return ""
+
+
+def serving(use: Callable[[PicowsEngine, int], Awaitable[None]], routing: Ours | None = None) -> None:
     async def main() -> None:
-        engine = PicowsEngine(enter, Limits.of(Gateway()), Counters(), "127.0.0.1", 0)
+        engine = PicowsEngine(enter, Limits.of(Gateway()), Counters(), "127.0.0.1", 0, routing)
         await use(engine, await engine.start())
         await engine.stop()
 
@@ -52,7 +68,7 @@ def client(port: int, path: str = "/ocpp/CP1") -> connect:
 
 def alive() -> Counter[str]:
     """How many objects there are of what a connection is made of."""
-    kinds = (PicowsConnection, WSProtocol, WSTransport, Echo)
+    kinds = (PicowsConnection, WSProtocol, WSTransport, Echo, _Peeked)
     return Counter(type(found).__name__ for found in gc.get_objects() if issubclass(type(found), kinds))
 
 
@@ -62,7 +78,8 @@ async def until(condition: Callable[[], bool]) -> None:
             await asyncio.sleep(0.005)
 
 
-def test_a_connection_that_has_gone_leaves_nothing_for_the_collector() -> None:
+@pytest.mark.parametrize("routed", [False, True])
+def test_a_connection_that_has_gone_leaves_nothing_for_the_collector(routed: bool, tmp_path: Path) -> None:
     """Closed by either side, broken, refused, or never a handshake: all is freed by counting references, with the collector off."""
 
     async def use(engine: PicowsEngine, port: int) -> None:
@@ -89,7 +106,7 @@ def test_a_connection_that_has_gone_leaves_nothing_for_the_collector() -> None:
     gc.collect()
     gc.disable()
     try:
-        serving(use)
+        serving(use, Ours(tmp_path) if routed else None)
     finally:
         gc.enable()
 

@@ -2,6 +2,8 @@
 
     accept ──▶ _Socket ── request head ──▶ _Opening ──▶ PicowsEngine.answer ──▶ door ──▶ Connection (picows_connection.py)
 
+The loop accepts or, when siblings share the port, `arrivals.py` does and hands over what is ours.
+
 Traps of the library that these two files step around:
 
 - It answers pings itself, so that they would never count as life, and without asking how much already waits for the peer: off.
@@ -16,24 +18,25 @@ Traps of the library that these two files step around:
 """
 
 import asyncio
-from typing import Any, Final, Literal
+import socket
+from typing import Final, Literal
 
 from picows import WSAutoPingStrategy, WSUpgradeRequest, WSUpgradeResponse
 from picows import WSUpgradeResponseWithListener as Answer
 from picows.picows import WSProtocol  # type: ignore[attr-defined]  # left out of its stub; picows.api builds servers with it
 
 from cpms_actors.gateway import deflate, engine, handshake
+from cpms_actors.gateway.arrivals import Arrivals
 from cpms_actors.gateway.deflate import Deflate
 from cpms_actors.gateway.engine import Admitted, Door, Head, Limits, Refused
 from cpms_actors.gateway.engines.picows_connection import Books, Connection
-from cpms_actors.gateway.listening import endpoint, listen
-from cpms_actors.observe import logs
+from cpms_actors.gateway.engines.picows_log import LIBRARY_LOG
+from cpms_actors.gateway.listening import BACKLOG, endpoint, listen
+from cpms_actors.gateway.routing import Routing
 from cpms_actors.observe.counters import Counters
 
 READ_BUFFER_BYTES: Final = 2048  # the library's least; a request head and every common frame fit
 READ_BYTES_MAX: Final = 2048  # of one read: a burst takes several
-
-log = logs.get("gateway.picows")
 
 
 class _Opening:
@@ -63,7 +66,7 @@ class _Socket(WSProtocol):  # type: ignore[misc]  # Any, see the import
         # In order: host, path, client side, listener factory, logger, disconnect on exception, handshake timeout, automatic pings (off)
         # with three parameters, automatic pongs (off), frame size, extra headers, read buffer.
         super().__init__(
-            None, None, False, opening, _LIBRARY_LOG, True, limits.handshake_s, False, 20, 20,
+            None, None, False, opening, LIBRARY_LOG, True, limits.handshake_s, False, 20, 20,
             WSAutoPingStrategy.PING_WHEN_IDLE, False, limits.frame_bytes, None, READ_BUFFER_BYTES,
         )  # fmt: skip
 
@@ -109,17 +112,21 @@ class _Sipping(_Socket):
 
 
 class PicowsEngine:
-    """engine.Engine on asyncio. Construct it anywhere, start and stop it on the loop."""
+    """engine.Engine on asyncio. Construct it anywhere, start and stop it on the loop.
+
+    With a routing, connections of chargers that a sibling owns are passed on to it; without one the loop accepts by itself.
+    """
 
     loop: Literal["asyncio", "trio"] = "asyncio"
 
-    def __init__(self, door: Door, limits: Limits, counters: Counters, host: str, port: int) -> None:
+    def __init__(self, door: Door, limits: Limits, counters: Counters, host: str, port: int, routing: Routing | None = None) -> None:
         self.limits = limits
         self.connections = Books(door, limits, counters)
         self._address = (host, port)
         self._openings: set[_Socket] = set()
         self._responses: dict[tuple[str | None, Deflate | None], WSUpgradeResponse] = {}  # 4 subprotocols × 9 codecs at most
         self._server: asyncio.Server | None = None
+        self._arrivals = Arrivals(routing, self.connections, counters, self._adopt) if routing is not None else None
         self._ticking: asyncio.TimerHandle | None = None
 
     @property
@@ -131,18 +138,24 @@ class PicowsEngine:
         """See engine.Engine."""
         loop = asyncio.get_running_loop()
         listening = listen(*self._address)
+        port = int(listening.getsockname()[1])
         # The loop's own transports, not aiofastnet's: lighter by more than a KiB per connection and as fast.
-        self._server = await loop.create_server(lambda: _Socket(self), sock=listening)
+        if self._arrivals is None:
+            self._server = await loop.create_server(lambda: _Socket(self), sock=listening, backlog=BACKLOG)
+        else:
+            self._arrivals.start(listening)
         self._tick(loop)
-        return int(listening.getsockname()[1])
+        return port
 
     async def stop(self, code: int = engine.GOING_AWAY, reason: str = "", deadline_s: float = 5.0) -> None:
         """See engine.Engine."""
         if self._server is not None:
             self._server.close()
             self._server = None
-        for socket in tuple(self._openings):
-            socket.transport.disconnect(False)
+        if self._arrivals is not None:
+            await self._arrivals.stop()
+        for opening in tuple(self._openings):
+            opening.transport.disconnect(False)
         for connection in self.connections:
             connection.close(code, reason)
         try:
@@ -171,17 +184,34 @@ class PicowsEngine:
         receiver = answer.receiver if answer.subprotocol is not None else None
         return Answer(self._response(answer, codec), Connection(self.connections, receiver, codec))
 
-    def arrived(self, socket: _Socket) -> bool:
+    def arrived(self, opening: _Socket) -> bool:
         """A socket was accepted. False: there are too many handshakes, reset it."""
-        if not self.connections.arrive():
-            return False
-        self._openings.add(socket)
+        if opening not in self._openings:  # an adopted one was counted when it was accepted
+            if not self.connections.arrive():
+                return False
+            self._openings.add(opening)
         return True
 
-    def left(self, socket: _Socket, answered: bool) -> None:
+    def left(self, opening: _Socket, answered: bool) -> None:
         """A handshake that had arrived is over."""
-        self._openings.remove(socket)
+        self._openings.remove(opening)
         self.connections.depart(answered=answered)
+
+    async def _adopt(self, accepted: socket.socket) -> None:
+        """Begin the handshake of a socket that was accepted, and counted, by somebody else."""
+        opening = _Socket(self)
+        self._openings.add(opening)
+        try:
+            transport, _ = await asyncio.get_running_loop().connect_accepted_socket(lambda: opening, accepted)
+        except Exception:  # the boundary: one bad socket must not reach the accept stage
+            self.connections.fault("adopt")
+            opening.settle()
+            accepted.close()
+            return
+        if opening.transport is None:  # connection_made has raised, and the loop has logged it
+            opening.settle()
+            transport.set_protocol(asyncio.Protocol())  # the library's connection_lost reaches through null without a transport
+            transport.abort()
 
     def _response(self, answer: Admitted, codec: Deflate | None) -> WSUpgradeResponse:
         response = self._responses.get((answer.subprotocol, codec))
@@ -204,30 +234,6 @@ class PicowsEngine:
             gone = asyncio.Event()
             self.connections.emptied = gone.set
             await gone.wait()
-
-
-class _LibraryLog:
-    """What picows takes for its logger: its own bugs are worth a line, a peer's mistakes one at debug, its chatter none."""
-
-    def isEnabledFor(self, level: int) -> bool:
-        return False
-
-    def log(self, *_: Any) -> None:
-        pass
-
-    debug = info = log
-
-    def warning(self, text: str, *arguments: Any) -> None:
-        if logs.debug_on:
-            log.debug("picows", text=text % arguments)
-
-    error = warning
-
-    def exception(self, text: str, *arguments: Any) -> None:
-        log.exception("picows", text=text % arguments)
-
-
-_LIBRARY_LOG: Final = _LibraryLog()
 
 
 def _head(request: WSUpgradeRequest, extensions: str, remote: str) -> Head:

@@ -20,7 +20,10 @@ from cpms_actors.observe.counters import Counters
 
 
 class TrioWebsocketEngine:
-    """engine.Engine on trio. `nursery` owns its tasks: cancel it and every connection is cut, and every receiver told."""
+    """engine.Engine on trio. `nursery` owns its tasks: cancel it and every connection is cut, and every receiver told.
+
+    It knows no `routing.Routing`: a charger that a sibling owns is refused with 503 by the door, as long as the kernel sends it here.
+    """
 
     loop: Literal["asyncio", "trio"] = "trio"
 

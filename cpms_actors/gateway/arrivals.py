@@ -1,0 +1,204 @@
+"""The accept stage of an engine whose port is shared with siblings: every socket is looked at before it is read.
+
+    accept ──▶ peek ──▶ a path of ours, or no request line at all ──▶ keep ─────────────────────┐
+                 │  └─▶ a sibling's path ──▶ pass on; if that cannot be done: 503               ├──▶ the engine's handshake
+                 │                     a socket that a sibling passed in, whoever it is for ────┘
+                 └────▶ incomplete ──▶ wait for more, until the deadline
+
+What waits costs one entry and no timer. It is counted with the unfinished handshakes (`gateway.opening`) and bounded with them.
+What a sibling passed in is never passed on, so nothing goes round in circles: if it is not ours either, the door says so.
+"""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Callable, Coroutine
+from http import HTTPStatus
+from typing import Any, Final
+
+from cpms_actors.gateway.accepting import Acceptor, reset
+from cpms_actors.gateway.connections import Connections
+from cpms_actors.gateway.engine import Refused
+from cpms_actors.gateway.passage import Passage
+from cpms_actors.gateway.routing import REQUEST_LINE_BYTES_MAX, Routing, request_path
+from cpms_actors.observe.counters import Counters
+
+SWEEPS_PER_DEADLINE: Final = 8  # an overdue socket is found so much later at most
+SWEEP_S_MIN: Final = 0.02
+UNREAD_BYTES: Final = 65_536
+
+
+class _Peeked:
+    """A socket whose request line is not complete."""
+
+    __slots__ = ("accepted", "deadline", "seen")
+
+    def __init__(self, accepted: socket.socket, deadline: float) -> None:
+        self.accepted = accepted
+        self.deadline = deadline  # on the loop's clock
+        self.seen = 0  # bytes that were there at the last look
+
+
+class Arrivals:
+    """Accepts, peeks, passes on, and hands to `keep` what is this engine's. Start and stop it on the loop.
+
+    `connections.arrive` has let in what is kept, and the engine tells its departure. `keep` runs as a task of ours and must come to an
+    end by itself.
+    """
+
+    def __init__(
+        self,
+        routing: Routing,
+        connections: Connections[Any],
+        counters: Counters,
+        keep: Callable[[socket.socket], Coroutine[Any, Any, None]],
+    ) -> None:
+        self._routing = routing
+        self._connections = connections
+        self._keep = keep
+        self._passage = Passage(routing.address, self._take_in, counters)
+        self._acceptor: Acceptor | None = None
+        self._waiting: dict[_Peeked, None] = {}  # in the order of their deadlines
+        self._sweeping: asyncio.TimerHandle | None = None
+        self._keeping: set[asyncio.Task[None]] = set()
+        self._peeking = counters.gauge("gateway.peeking", bound=connections.limits.openings)
+        self._passed_on = counters.counter("gateway.passed_on")
+        self._passed_in = counters.counter("gateway.passed_in")
+        self._pass_failed = counters.counter("gateway.pass_failed")
+        self._timeouts = counters.counter("gateway.peek_timeouts")
+        self._paused = counters.counter("gateway.accept_paused")
+
+    def start(self, listening: socket.socket) -> None:
+        """Accept from a listening socket, which is ours from now on, and from siblings. Raises OSError when they cannot reach us."""
+        try:
+            self._passage.start()
+        except BaseException:
+            listening.close()
+            raise
+        self._acceptor = Acceptor(listening, self._arrive, self._paused)
+        self._acceptor.start()
+
+    async def stop(self) -> None:
+        """Accept no more and reset what waits. When it returns, everything kept is in the engine's hands. Idempotent."""
+        if self._acceptor is not None:
+            self._acceptor.stop()
+            self._acceptor = None
+        self._passage.stop()
+        for peeked in tuple(self._waiting):
+            self._give_up(peeked)
+        if self._sweeping is not None:
+            self._sweeping.cancel()
+            self._sweeping = None
+        if self._keeping:
+            await asyncio.wait(self._keeping)  # not cancelled: they wait for the loop's next round and for nobody else
+
+    def _arrive(self, accepted: socket.socket) -> None:
+        if not self._connections.arrive():
+            reset(accepted)
+        elif self._routing.alone():
+            self._take(accepted)
+        else:
+            self._look(_Peeked(accepted, asyncio.get_running_loop().time() + self._connections.limits.handshake_s))
+
+    def _take_in(self, passed: socket.socket) -> None:
+        self._passed_in.value += 1
+        if self._connections.arrive():
+            self._take(passed)
+        else:
+            reset(passed)
+
+    def _take(self, accepted: socket.socket) -> None:
+        task = asyncio.get_running_loop().create_task(self._keep(accepted))
+        self._keeping.add(task)
+        task.add_done_callback(self._keeping.discard)
+
+    def _look(self, peeked: _Peeked) -> None:
+        try:
+            head = peeked.accepted.recv(REQUEST_LINE_BYTES_MAX, socket.MSG_PEEK)
+        except (BlockingIOError, InterruptedError):
+            self._wait(peeked)
+            return
+        except OSError:
+            self._give_up(peeked)
+            return
+        path = request_path(head)
+        if path != "incomplete":
+            self._decide(peeked, path)
+        elif len(head) > peeked.seen:
+            peeked.seen = len(head)
+            # The loop would find it readable in every round. From now on it is readable when there is more, or when there will not be.
+            peeked.accepted.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, peeked.seen + 1)
+            self._wait(peeked)
+        else:
+            self._give_up(peeked)  # woken without a byte more: the peer has ended
+
+    def _decide(self, peeked: _Peeked, path: bytes | None) -> None:
+        self._forget(peeked)
+        accepted = peeked.accepted
+        if peeked.seen:
+            accepted.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
+        owner = self._owner(path) if path is not None else ""
+        if owner in ("", self._routing.address):
+            self._take(accepted)
+            return
+        self._connections.depart(answered=True)
+        if self._passage.send(owner, accepted):
+            self._passed_on.value += 1
+            accepted.close()
+        else:
+            self._pass_failed.value += 1
+            _answer(accepted, self._connections.overloaded())
+
+    def _owner(self, path: bytes) -> str:
+        try:
+            return self._routing.whose(path)
+        except Exception:  # the boundary, as for a door
+            self._connections.fault("routing")
+            return ""
+
+    def _wait(self, peeked: _Peeked) -> None:
+        if peeked not in self._waiting:
+            self._waiting[peeked] = None
+            self._peeking.set(len(self._waiting))
+            asyncio.get_running_loop().add_reader(peeked.accepted, self._look, peeked)
+            if self._sweeping is None:
+                self._sweep_later()
+
+    def _forget(self, peeked: _Peeked) -> None:
+        if peeked in self._waiting:
+            del self._waiting[peeked]
+            self._peeking.set(len(self._waiting))
+            asyncio.get_running_loop().remove_reader(peeked.accepted)
+
+    def _give_up(self, peeked: _Peeked) -> None:
+        self._forget(peeked)
+        self._connections.depart(answered=False)
+        reset(peeked.accepted)
+
+    def _sweep_later(self) -> None:
+        every_s = max(SWEEP_S_MIN, self._connections.limits.handshake_s / SWEEPS_PER_DEADLINE)
+        self._sweeping = asyncio.get_running_loop().call_later(every_s, self._sweep)
+
+    def _sweep(self) -> None:
+        now = asyncio.get_running_loop().time()
+        for peeked in tuple(self._waiting):
+            if peeked.deadline > now:
+                break
+            self._timeouts.value += 1
+            self._give_up(peeked)
+        self._sweeping = None
+        if self._waiting:
+            self._sweep_later()
+
+
+def _answer(accepted: socket.socket, refused: Refused) -> None:
+    """Refuse before the handshake, as far as it can be said without waiting, and close."""
+    body = f"{refused.text}\n".encode()
+    headers = (("Connection", "close"), ("Content-Type", "text/plain"), ("Content-Length", str(len(body))), *refused.headers)
+    lines = "".join(f"{name}: {value}\r\n" for name, value in headers)
+    head = f"HTTP/1.1 {refused.status} {HTTPStatus(refused.status).phrase}\r\n{lines}\r\n".encode()
+    with contextlib.suppress(OSError):  # the peer has gone, or does not read
+        accepted.recv(UNREAD_BYTES)  # what is unread when we close would turn the answer into a reset
+        accepted.send(head + body)
+        accepted.shutdown(socket.SHUT_WR)
+    accepted.close()

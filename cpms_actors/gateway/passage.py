@@ -1,0 +1,186 @@
+"""Passing accepted sockets between the workers of one machine.
+
+    send ──▶ SOCK_SEQPACKET over a Unix socket, one packet per connection: a version and a descriptor (SCM_RIGHTS) ──▶ take
+
+Nothing waits: a sibling that cannot be reached, or does not keep up, is told to the caller at once. What a dying sibling has not
+taken out of its socket yet is closed by the kernel, and those clients see their connection end.
+"""
+
+import array
+import asyncio
+import errno
+import os
+import socket
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from cpms_actors.gateway.accepting import BATCH, Acceptor
+from cpms_actors.observe.counters import Counters
+
+SIBLINGS_MAX: Final = 64  # connections to siblings, and as many from them
+
+_PACKET: Final = b"1"  # the version of what is passed
+_PACKET_BYTES_MAX: Final = 16
+_ANCILLARY_BYTES: Final = socket.CMSG_LEN(array.array("i").itemsize)  # one descriptor; the kernel closes any more
+_CUT: Final = socket.MSG_TRUNC | socket.MSG_CTRUNC  # more than we take, or we have no descriptor left
+_TCP: Final = (socket.AF_INET, socket.AF_INET6)
+
+
+class Passage:
+    """Both sides of one worker. Received sockets are fed to `take`; they do not block. Start and stop it on the loop.
+
+    `gateway.siblings` is who is connected to us, `gateway.pass_unknown` counts packets that are none of ours, without or with a wrong
+    descriptor.
+    """
+
+    def __init__(self, address: str, take: Callable[[socket.socket], None], counters: Counters) -> None:
+        self._address = address
+        self._take = take
+        self._unknown = counters.counter("gateway.pass_unknown")
+        self._connected = counters.gauge("gateway.siblings", bound=SIBLINGS_MAX)
+        self._paused = counters.counter("gateway.accept_paused")
+        self._acceptor: Acceptor | None = None
+        self._file = (0, 0)
+        self._from: set[socket.socket] = set()
+        self._to: dict[str, socket.socket] = {}
+
+    def start(self) -> None:
+        """Take from siblings from now on. A stale file at the address is replaced. Raises OSError when it cannot be bound."""
+        listening = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        try:
+            listening.setblocking(False)
+            Path(self._address).unlink(missing_ok=True)
+            listening.bind(self._address)
+            Path(self._address).chmod(0o600)  # nobody can connect before listen
+            self._file = _file_at(self._address)
+            listening.listen(SIBLINGS_MAX)
+        except BaseException:
+            listening.close()
+            raise
+        self._acceptor = Acceptor(listening, self._welcome, self._paused)
+        self._acceptor.start()
+
+    def stop(self) -> None:
+        """Take no more, close the connections to and from siblings, remove the file unless it is a successor's by now. Idempotent."""
+        if self._acceptor is not None:
+            self._acceptor.stop()
+            self._acceptor = None
+            if _file_at(self._address) == self._file:
+                Path(self._address).unlink(missing_ok=True)
+        for sibling in tuple(self._from):
+            self._part(sibling)
+        for address in tuple(self._to):
+            self._to.pop(address).close()
+
+    def send(self, address: str, accepted: socket.socket) -> bool:
+        """Pass a socket to the sibling at an address; the caller closes its copy. False: it cannot be reached or its buffer is full."""
+        sibling = self._to.get(address)
+        if sibling is not None:
+            try:
+                socket.send_fds(sibling, [_PACKET], [accepted.fileno()])
+                return True
+            except OSError as error:
+                if _is_full(error):
+                    return False
+                del self._to[address]
+                sibling.close()
+        sibling = _connected_to(address)
+        if sibling is None:
+            return False
+        try:
+            socket.send_fds(sibling, [_PACKET], [accepted.fileno()])
+        except OSError:
+            sibling.close()
+            return False
+        if len(self._to) >= SIBLINGS_MAX:  # addresses change when workers are replaced: the oldest is the likeliest to be gone
+            self._to.pop(next(iter(self._to))).close()
+        self._to[address] = sibling
+        return True
+
+    def _welcome(self, sibling: socket.socket) -> None:
+        if len(self._from) >= SIBLINGS_MAX:
+            self._connected.refuse()
+            sibling.close()
+            return
+        self._from.add(sibling)
+        self._connected.set(len(self._from))
+        asyncio.get_running_loop().add_reader(sibling, partial(self._receive, sibling))
+
+    def _part(self, sibling: socket.socket) -> None:
+        asyncio.get_running_loop().remove_reader(sibling)
+        sibling.close()
+        self._from.discard(sibling)
+        self._connected.set(len(self._from))
+
+    def _receive(self, sibling: socket.socket) -> None:
+        for _ in range(BATCH):
+            try:
+                # Not socket.recv_fds: it forgets its flags, and a child process would inherit what it received.
+                packet, ancillary, flags, _ = sibling.recvmsg(_PACKET_BYTES_MAX, _ANCILLARY_BYTES, socket.MSG_CMSG_CLOEXEC)
+            except (BlockingIOError, InterruptedError):
+                return
+            except OSError:
+                packet, ancillary, flags = b"", [], 0
+            if not packet:
+                _close(_descriptors(ancillary))
+                self._part(sibling)
+                return
+            self._unpack(b"" if flags & _CUT else packet, _descriptors(ancillary))
+
+    def _unpack(self, packet: bytes, descriptors: list[int]) -> None:
+        if packet != _PACKET or len(descriptors) != 1:
+            self._unknown.value += 1
+            _close(descriptors)
+            return
+        try:
+            passed = socket.socket(fileno=descriptors[0])
+        except OSError:  # no socket at all
+            self._unknown.value += 1
+            _close(descriptors)
+            return
+        if passed.family not in _TCP or passed.type != socket.SOCK_STREAM:
+            self._unknown.value += 1
+            passed.close()
+            return
+        passed.setblocking(False)
+        self._take(passed)
+
+
+def _connected_to(address: str) -> socket.socket | None:
+    sibling = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    sibling.setblocking(False)
+    try:
+        sibling.connect(address)  # done at once or, when the backlog is full, not at all
+    except OSError:
+        sibling.close()
+        return None
+    return sibling
+
+
+def _is_full(error: OSError) -> bool:
+    """The connection is sound, but takes no more now. Closing it would lose what waits in it."""
+    return isinstance(error, BlockingIOError | InterruptedError) or error.errno in (errno.ETOOMANYREFS, errno.ENOBUFS, errno.ENOMEM)
+
+
+def _descriptors(ancillary: list[tuple[int, int, bytes]]) -> list[int]:
+    found = array.array("i")
+    for level, kind, data in ancillary:
+        if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+            found.frombytes(data[: len(data) - len(data) % found.itemsize])
+    return found.tolist()
+
+
+def _close(descriptors: list[int]) -> None:
+    for descriptor in descriptors:
+        os.close(descriptor)
+
+
+def _file_at(address: str) -> tuple[int, int]:
+    """What tells the file at an address from another one that takes its place; zeros when there is none."""
+    try:
+        found = os.stat(address)
+    except OSError:
+        return 0, 0
+    return found.st_dev, found.st_ino

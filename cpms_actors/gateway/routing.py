@@ -1,0 +1,43 @@
+"""Whose is a connection? Several workers of a machine listen on one port, and the kernel gives a connection to any of them.
+
+    accept ──▶ peek at the request line ──▶ Routing.whose ──▶ ours: keep       a sibling's: pass the socket on
+               (arrivals.py)                                  (the engine)     (passage.py)
+
+The one who accepts reads nothing: the owner gets the socket as it came and does the whole handshake itself.
+"""
+
+from re import compile as pattern
+from typing import Final, Literal, Protocol
+
+REQUEST_LINE_BYTES_MAX: Final = 4096  # a longer one is nobody's path: ids.parse_path takes 512
+
+_GET: Final = b"GET "
+_REQUEST_LINE: Final = pattern(rb"GET ([^ ]+) HTTP/1\.[0-9]")
+
+
+class Routing(Protocol):
+    """Who owns which request path, from tables in memory: nothing waits. Called on the loop's thread."""
+
+    address: str
+    """The file path of the Unix socket where siblings pass us sockets; at most 107 bytes, in a directory that only we can write to."""
+
+    def alone(self) -> bool:
+        """Whether no sibling shares the port: then nothing is looked at, sockets are kept at once."""
+        ...
+
+    def whose(self, path: bytes) -> str:
+        """The address of the sibling that owns this request path; "" when it is ours or nobody's, for then our door answers."""
+        ...
+
+
+def request_path(head: bytes) -> bytes | Literal["incomplete"] | None:
+    """The target of a request that begins with these bytes.
+
+    None: this is no request line to go by, and the engine refuses it. "incomplete": it may become one.
+    """
+    line, ended, _ = head.partition(b"\r\n")
+    if not ended:
+        begun = head.startswith(_GET) or _GET.startswith(head)
+        return "incomplete" if begun and len(head) < REQUEST_LINE_BYTES_MAX else None
+    found = _REQUEST_LINE.fullmatch(line)
+    return found[1] if found else None

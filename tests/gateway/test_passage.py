@@ -1,0 +1,232 @@
+"""Sockets on their way from one worker to another, both in one loop."""
+
+import array
+import asyncio
+import os
+import socket
+import stat
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import uvloop
+
+from cpms_actors.gateway.passage import SIBLINGS_MAX, Passage
+from cpms_actors.observe.counters import Counters
+
+
+class Worker:
+    """A passage and what came through it."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self.counters = Counters()
+        self.address = str(folder / name)
+        self.taken: list[socket.socket] = []
+        self.passage = Passage(self.address, self.taken.append, self.counters)
+
+    def count(self, name: str) -> int:
+        return self.counters.snapshot()[name]
+
+    def stop(self) -> None:
+        self.passage.stop()
+        for taken in self.taken:
+            taken.close()
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(5):
+        while not condition():
+            await asyncio.sleep(0.002)
+
+
+@contextmanager
+def connection() -> Iterator[tuple[socket.socket, socket.socket]]:
+    """Both ends of a TCP connection: the client's and the accepted one."""
+    with socket.create_server(("127.0.0.1", 0)) as listening, socket.create_connection(listening.getsockname()) as client:
+        accepted, _ = listening.accept()
+        with accepted:
+            yield client, accepted
+
+
+@pytest.fixture(params=[asyncio.run, uvloop.run], ids=["asyncio", "uvloop"])
+def pair(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[Callable[[Worker, Worker], Awaitable[None]]], None]:
+    """Runs a test with two workers, of which the second is started. It must leave no descriptor."""
+
+    def run(use: Callable[[Worker, Worker], Awaitable[None]]) -> None:
+        async def main() -> None:
+            ours, theirs = Worker(tmp_path, "ours"), Worker(tmp_path, "theirs")
+            theirs.passage.start()
+            try:
+                await use(ours, theirs)
+            finally:
+                ours.stop()
+                theirs.stop()
+            assert os.listdir(tmp_path) == []
+
+        before = len(os.listdir("/proc/self/fd"))
+        request.param(main())
+        assert len(os.listdir("/proc/self/fd")) == before
+
+    return run
+
+
+def test_a_socket_is_passed_with_what_it_holds(pair: Callable[..., None]) -> None:
+    async def use(ours: Worker, theirs: Worker) -> None:
+        for number in (1, 2):
+            with connection() as (client, accepted):
+                client.sendall(b"hello")
+                assert ours.passage.send(theirs.address, accepted)
+                accepted.close()
+                await until(lambda wanted=number: len(theirs.taken) == wanted)
+                passed = theirs.taken[-1]
+                assert passed.recv(5) == b"hello"
+                assert passed.getpeername() == client.getsockname()
+                assert not passed.getblocking()
+                assert not passed.get_inheritable()
+        assert theirs.count("gateway.siblings.peak") == 1, "the connection is kept"
+
+    pair(use)
+
+
+def test_nobody_else_may_connect(pair: Callable[..., None]) -> None:
+    async def use(ours: Worker, theirs: Worker) -> None:
+        assert stat.S_IMODE(os.stat(theirs.address).st_mode) == 0o600
+
+    pair(use)
+
+
+def test_a_sibling_that_is_not_there_is_told_at_once(pair: Callable[..., None]) -> None:
+    async def use(ours: Worker, theirs: Worker) -> None:
+        with connection() as (_, accepted):
+            assert not ours.passage.send(ours.address, accepted)
+            assert not ours.passage.send("/" + "x" * 200, accepted)
+            assert ours.passage.send(theirs.address, accepted)
+            theirs.stop()
+            assert not ours.passage.send(theirs.address, accepted)
+
+    pair(use)
+
+
+def test_a_sibling_that_came_back_is_found_again(pair: Callable[..., None]) -> None:
+    async def use(ours: Worker, theirs: Worker) -> None:
+        with connection() as (_, accepted):
+            assert ours.passage.send(theirs.address, accepted)
+            await until(lambda: len(theirs.taken) == 1)
+            theirs.passage.stop()
+            theirs.passage.start()
+            assert ours.passage.send(theirs.address, accepted)
+            await until(lambda: len(theirs.taken) == 2)
+
+    pair(use)
+
+
+def test_a_sibling_that_does_not_take_them_is_given_up_without_waiting_and_gets_them_later(pair: Callable[..., None]) -> None:
+    async def use(ours: Worker, theirs: Worker) -> None:
+        with connection() as (_, accepted):
+            sent = 0
+            while ours.passage.send(theirs.address, accepted):  # the loop does not run meanwhile: nothing is taken
+                sent += 1
+                assert sent < 5000, "there is no bound"
+            assert sent > 10
+            await until(lambda: len(theirs.taken) == sent)
+            assert ours.passage.send(theirs.address, accepted)
+
+    pair(use)
+
+
+def test_a_stale_file_is_replaced(pair: Callable[..., None]) -> None:
+    async def use(ours: Worker, theirs: Worker) -> None:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as stale:
+            stale.bind(ours.address)
+        ours.passage.start()
+        with connection() as (_, accepted):
+            assert theirs.passage.send(ours.address, accepted)
+            await until(lambda: len(ours.taken) == 1)
+
+    pair(use)
+
+
+def test_the_file_of_a_successor_is_left_alone(pair: Callable[..., None]) -> None:
+    async def use(ours: Worker, theirs: Worker) -> None:
+        successor = Worker(Path(theirs.address).parent, "theirs")
+        successor.passage.start()
+        theirs.passage.stop()
+        with connection() as (_, accepted):
+            assert ours.passage.send(theirs.address, accepted)
+            await until(lambda: len(successor.taken) == 1)
+        successor.stop()
+
+    pair(use)
+
+
+def test_an_address_that_cannot_be_bound_is_an_error(tmp_path: Path) -> None:
+    before = len(os.listdir("/proc/self/fd"))
+    for address in (tmp_path / "nowhere" / "socket", tmp_path / ("x" * 120)):
+        with pytest.raises(OSError, match=r"No such file|too long"):
+            Passage(str(address), lambda taken: None, Counters()).start()
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+@pytest.mark.parametrize("packet", ["version", "none", "two", "long", "udp", "pipe"])
+def test_what_is_not_understood_is_closed_and_counted(pair: Callable[..., None], packet: str) -> None:
+    async def use(ours: Worker, theirs: Worker) -> None:
+        ends = os.pipe()
+        with (
+            connection() as (_, accepted),
+            socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as stranger,
+            socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp,
+        ):
+            stranger.connect(theirs.address)
+            sent = {
+                "version": (b"2", [accepted.fileno()]),
+                "none": (b"1", []),
+                "two": (b"1", [accepted.fileno(), accepted.fileno()]),
+                "long": (b"1" + b" " * 40, [accepted.fileno()]),
+                "udp": (b"1", [udp.fileno()]),
+                "pipe": (b"1", [ends[0]]),
+            }[packet]
+            stranger.sendmsg([sent[0]], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", sent[1]))] if sent[1] else [])
+            await until(lambda: theirs.count("gateway.pass_unknown") == 1)
+            assert theirs.taken == []
+            socket.send_fds(stranger, [b"1"], [accepted.fileno()])
+            await until(lambda: len(theirs.taken) == 1)
+            stranger.shutdown(socket.SHUT_RDWR)
+            await until(lambda: theirs.count("gateway.siblings") == 0)
+            for end in ends:
+                os.close(end)
+
+    pair(use)
+
+
+def test_the_connections_of_siblings_are_bounded(pair: Callable[..., None]) -> None:
+    async def use(ours: Worker, theirs: Worker) -> None:
+        siblings = []
+        for number in range(SIBLINGS_MAX + 1):
+            sibling = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            sibling.connect(theirs.address)
+            siblings.append(sibling)
+            refused = int(number == SIBLINGS_MAX)
+            await until(lambda wanted=(number + 1 - refused, refused): (
+                theirs.count("gateway.siblings"), theirs.count("gateway.siblings.refused")) == wanted)  # fmt: skip
+        assert siblings[-1].recv(1) == b""
+        for sibling in siblings:
+            sibling.close()
+        await until(lambda: theirs.count("gateway.siblings") == 0)
+
+    pair(use)
+
+
+def test_the_connections_to_siblings_are_bounded(pair: Callable[..., None], tmp_path: Path) -> None:
+    async def use(ours: Worker, theirs: Worker) -> None:
+        workers = [Worker(tmp_path, f"worker{number}") for number in range(SIBLINGS_MAX + 1)]
+        with connection() as (_, accepted):
+            for worker in workers:
+                worker.passage.start()
+                assert ours.passage.send(worker.address, accepted)
+            await until(lambda: all(worker.taken for worker in workers))
+        await until(lambda: [worker.count("gateway.siblings") for worker in workers] == [0] + [1] * SIBLINGS_MAX)
+        for worker in workers:
+            worker.stop()
+
+    pair(use)
