@@ -10,7 +10,7 @@ are the others.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from enum import Enum, auto
 from itertools import islice
 from typing import Final
@@ -36,6 +36,7 @@ TIMEOUT_S: Final = 5.0
 WRONG_REVISION: Final = (10_071, 10_164)  # JetStream: wrong last sequence, and its constant form
 RETRY_FIRST_S: Final = 0.1
 RETRY_MAX_S: Final = 2.0
+ONE_BY_ONE_MAX: Final = 16  # slots that are read each for itself; of more, the whole bucket is
 OF_ITS_OWN: Final = (APIError, MaxPayloadError, BadSubjectError)  # JetStream answered, or it is the checkpoint's own fault
 
 
@@ -99,19 +100,29 @@ class LiveStore:
         """Checkpoints that are not stored yet."""
         return len(self._waiting) + len(self._writing)
 
-    async def load(self, bucket: KeyValue) -> int:
-        """Read every checkpoint there is; `take` gives them out. How many."""
-        watcher = await bucket.watchall()
+    async def load(self, bucket: KeyValue, slots: Iterable[int]) -> int:
+        """Read the checkpoints of these slots, in place of what was known of them; `take` gives them out. How many."""
+        wanted = {str(slot) for slot in slots}
+        for known in (self._revisions, self._loaded):
+            for key in [key for key in known if key.partition(".")[0] in wanted]:
+                del known[key]  # another owner may have written since
+        found = len(self._loaded)
+        keys = [f"{slot}.>" for slot in wanted] if len(wanted) <= ONE_BY_ONE_MAX else [">"]
+        for key in keys:
+            await self._load(bucket, key, wanted)
+        return len(self._loaded) - found
+
+    async def _load(self, bucket: KeyValue, keys: str, wanted: set[str]) -> None:
+        watcher = await bucket.watch(keys)
         try:
             async for entry in watcher:
                 if entry is None:
                     break
-                if entry.value and entry.revision is not None:
+                if entry.value and entry.revision is not None and entry.key.partition(".")[0] in wanted:
                     self._revisions[entry.key] = entry.revision
                     self._read(entry.key, entry.value)
         finally:
             await watcher.stop()  # type: ignore[no-untyped-call]  # untyped in nats-py
-        return len(self._loaded)
 
     def _read(self, key: str, value: bytes) -> None:
         try:

@@ -1,52 +1,338 @@
-"""Ownership of slots: one KV key per slot, whose revision is the epoch of its owner.
+"""Leases of slots in a KV bucket: `bus.ownership` decides, this carries it out.
 
-Claiming is a put: the new revision is larger than any before it, so the newest claim has the largest epoch, and every durable write
-carries it. The session pool refuses what an older owner still writes, and the older owner learns of the newer by watching the keys.
+    member.<name>    the presence of a worker, renewed every `renew_s`
+    <slot>           who owns the slot; the revision is its epoch
+
+Every claim and every release is a compare-and-set on the revision last seen. A slot is served from when its claim is stored and its
+checkpoints are read until it is lost or given back, and it is given back only once it is not served any more.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from typing import Final
 
 import msgspec
 from msgspec import Struct
 from nats.aio.client import Client
+from nats.errors import Error as NatsError
+from nats.js.errors import APIError
 from nats.js.kv import KeyValue
 
+from cpms_actors.base.ids import subject_token
+from cpms_actors.bus.ownership import Holding, Member, Terms, View, decide, suspended
 from cpms_actors.bus.watching import Watch
 from cpms_actors.observe import logs
 
 log = logs.get("slots")
 
+TERMS: Final = Terms()
+LEAVE_S: Final = 2.0
+BEATS_MAX: Final = 16  # that are waited for
+FORGET_S: Final = 60.0  # a member that is dead for so long is dropped from the bucket
+_MEMBER: Final = "member."
+_FAULTS: Final = (NatsError, APIError, TimeoutError, OSError)
+
 
 class Owner(Struct, frozen=True):
-    """Who holds a slot."""
+    """Who holds a slot; "" when it was given back."""
 
     worker: str
     claimed_at: int
 
 
-async def claim(bucket: KeyValue, slots: Sequence[int], worker: str, now: int) -> dict[int, int]:
-    """Claim the slots for a worker: slot to epoch."""
-    value = msgspec.msgpack.encode(Owner(worker, now))
-    epochs = await asyncio.gather(*(bucket.put(str(slot), value) for slot in slots))
-    return dict(zip(slots, epochs, strict=True))
+class Presence(Struct, frozen=True):
+    """A worker, as it tells the others. `address` is where its siblings on the same `node` pass it sockets; "" when they cannot."""
+
+    name: str
+    instance: str
+    node: str = ""
+    address: str = ""
+    leaving: bool = False
+    beat: int = 0
 
 
-async def watch(client: Client, bucket: KeyValue, epochs: Mapping[int, int], on_lost: Callable[[int], None]) -> None:
-    """Follow the slots until cancelled; `on_lost` hears, once, of each slot of `epochs` that has been claimed after our epoch.
+class Duties(Struct, frozen=True):
+    """What the worker does about its slots.
 
-    A claim that was made while NATS was away is heard of when it is back. A slot that is claimed anew by us needs its new epoch in
-    `epochs` before it is told of again.
+    `claimed` hears slot to epoch and returns when they can be served. `renewed` hears new epochs of slots that it serves and that
+    nobody else had meanwhile. `lost` hears of slots that are not ours any more: what it does before it first waits is done at once.
+    `settled` returns when what was said for them is stored, or soon. `evict`: send all chargers away.
     """
-    told: dict[int, int] = {}  # slot to the epoch of ours that was lost
 
-    def on_entry(key: str, value: bytes | None, revision: int) -> None:
-        slot = int(key)
-        epoch = epochs.get(slot)
-        if value is None or epoch is None or revision <= epoch or told.get(slot) == epoch:
+    claimed: Callable[[Mapping[int, int]], Awaitable[None]]
+    renewed: Callable[[Mapping[int, int]], None]
+    lost: Callable[[Sequence[int]], Awaitable[None]]
+    settled: Callable[[], Awaitable[None]]
+    evict: Callable[[], None]
+
+
+_read_owner: Final = msgspec.msgpack.Decoder(Owner).decode
+_read_presence: Final = msgspec.msgpack.Decoder(Presence).decode
+_encode: Final = msgspec.msgpack.Encoder().encode
+
+
+class Leases:
+    """The slots of one worker. Lives on the host loop. `serving` is slot to epoch."""
+
+    def __init__(
+        self,
+        client: Client,
+        bucket: KeyValue,
+        presence: Presence,
+        slots: Iterable[int],
+        duties: Duties,
+        terms: Terms = TERMS,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.presence = presence
+        self.serving: dict[int, int] = {}
+        self.members: dict[str, Presence] = {}  # the others, living or not
+        self.claims = 0
+        self.losses = 0
+        self.suspensions = 0
+        self._slots = tuple(slots)
+        self._bucket = bucket
+        self._duties = duties
+        self._terms = terms
+        self._clock = clock
+        self._key = _MEMBER + subject_token(presence.name)
+        self._seen: dict[str, Member] = {}
+        self._records: dict[str, int] = {}  # of the others: the revision of their presence
+        self._holdings: dict[int, Holding] = {}
+        self._sent: dict[int, float] = {}  # beats that have not come back yet, and when they were sent
+        self._renewed_at = clock() - terms.suspend_s
+        self._doubtful: dict[int, int] = {}  # served until we were suspended
+        self._suspended = False
+        self._superseded = False
+        self._begun = False
+        self._awake = asyncio.Event()
+        self._client = client
+        self._reconnects = client.stats["reconnects"]
+        self._watch = Watch(client, bucket, "slots", self._on_entry, lambda _keys: self._amnesty())
+
+    @property
+    def suspended(self) -> bool:
+        """Whether somebody might take this worker for dead: it lets nobody new in."""
+        return self._superseded or suspended(self._clock(), self._renewed_at, self._terms)
+
+    def living(self) -> list[Presence]:
+        """The other members that are alive, as far as we know."""
+        now = self._clock()
+        return [other for name, other in self.members.items() if now - self._seen[name].seen_at < self._terms.lease_s]
+
+    def owner(self, slot: int) -> str:
+        """The name of whoever holds the slot; "" for nobody."""
+        holding = self._holdings.get(slot)
+        return holding.owner if holding is not None else ""
+
+    async def begin(self) -> None:
+        """Read the bucket, appear in it, claim what is to be ours and can be had. Raises NatsError and the like."""
+        watcher = await self._bucket.watchall()
+        try:
+            async for entry in watcher:
+                if entry is None:
+                    break
+                self._on_entry(entry.key, entry.value if entry.operation is None else None, entry.revision or 0)
+        finally:
+            await watcher.stop()  # type: ignore[no-untyped-call]  # untyped in nats-py
+        sent = self._clock()
+        await self._renew()
+        self._renewed_at = sent  # all there is has just been read: no need to wait for it to come back
+        self._begun = True
+        await self._step()
+
+    async def run(self) -> None:
+        """Renew, watch, claim and give back until cancelled; then give everything back, as long as that takes no time."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._watch.run())
+                group.create_task(self._keep_renewing())
+                group.create_task(self._keep_deciding())
+        except asyncio.CancelledError:
+            await self._leave()
+            raise
+
+    async def _keep_renewing(self) -> None:
+        while True:
+            try:
+                await self._renew()
+                await self._forget_dead()
+            except _FAULTS as error:
+                log.debug("lease_not_renewed", error=repr(error))
+            await asyncio.sleep(self._terms.renew_s)
+
+    async def _keep_deciding(self) -> None:
+        while True:
+            self._awake.clear()
+            try:
+                await self._step()
+            except _FAULTS as error:
+                log.warning("slots_step_failed", error=repr(error))
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._terms.renew_s / 2):
+                    await self._awake.wait()
+
+    async def _renew(self) -> None:
+        if self._superseded:
             return
-        told[slot] = epoch
-        log.warning("slot_lost", slot=slot, epoch=epoch, newer=revision)
-        on_lost(slot)
+        presence = self.presence = msgspec.structs.replace(self.presence, beat=self.presence.beat + 1)
+        self._sent = {beat: sent for beat, sent in self._sent.items() if presence.beat - beat < BEATS_MAX}
+        self._sent[presence.beat] = self._clock()
+        async with asyncio.timeout(self._terms.suspend_s / 2):
+            await self._bucket.put(self._key, _encode(presence))
 
-    await Watch(client, bucket, "slots", on_entry, lambda _keys: None).run()
+    async def _forget_dead(self) -> None:
+        now = self._clock()
+        for name in [name for name in self.members if now - self._seen[name].seen_at > FORGET_S]:
+            await self._bucket.delete(_MEMBER + subject_token(name), last=self._records[name])
+
+    async def _step(self) -> None:
+        """Decide and do. Claims that another was quicker with are no fault: the next step knows better."""
+        if self._client.stats["reconnects"] != self._reconnects:
+            self._reconnects = self._client.stats["reconnects"]
+            self._amnesty()
+        plan = decide(self._view(), self._terms, self._slots)
+        await self._drop(plan.lost)
+        if plan.suspended:
+            self._suspend()
+            if plan.evict:
+                self._duties.evict()
+            return
+        if self._suspended:
+            self._suspended = False
+            log.warning("lease_resumed", slots=len(self._doubtful))
+        claim = dict(plan.claim)
+        # What we served until the suspension goes on when it can be claimed anew and nobody else had it.
+        await self._lose([slot for slot, epoch in self._doubtful.items() if claim.get(slot) != epoch])
+        if plan.release:
+            await self._give_back(plan.release)
+        if claim:
+            await self._claim(claim)
+
+    def _view(self) -> View:
+        presence = self.presence
+        leaving = presence.leaving or self._superseded
+        return View(presence.name, self._clock(), self._renewed_at, leaving, self._seen, self._holdings, self.serving)
+
+    def _suspend(self) -> None:
+        if not self._suspended:
+            self._suspended = True
+            self.suspensions += 1
+            log.warning("lease_suspended", slots=len(self.serving))
+        self._doubtful |= self.serving
+        self.serving.clear()
+
+    async def _drop(self, slots: Iterable[int]) -> None:
+        """These are served no more."""
+        await self._lose([slot for slot in slots if self.serving.pop(slot, None) is not None])
+
+    async def _lose(self, slots: Sequence[int]) -> None:
+        for slot in slots:
+            self._doubtful.pop(slot, None)
+        if slots:
+            self.losses += len(slots)
+            log.info("slots_left", slots=len(slots), left=len(self.serving))
+            await self._duties.lost(slots)
+
+    async def _give_back(self, slots: Sequence[int]) -> None:
+        epochs = {slot: self.serving.get(slot, self._holdings[slot].revision) for slot in slots}
+        await self._drop(slots)
+        await self._duties.settled()
+        empty = _encode(Owner("", 0))
+        await asyncio.gather(*(self._set(slot, empty, "", epoch) for slot, epoch in epochs.items()))
+
+    async def _claim(self, claim: Mapping[int, int]) -> None:
+        value = _encode(Owner(self.presence.name, time.time_ns() // 1_000_000))
+        claims = await asyncio.gather(*(self._set(slot, value, self.presence.name, revision) for slot, revision in claim.items()))
+        gained = {slot: epoch for slot, epoch in zip(claim, claims, strict=True) if epoch is not None}
+        renewed = {slot: epoch for slot, epoch in gained.items() if slot in self._doubtful}
+        await self._lose([slot for slot in self._doubtful if slot not in renewed])
+        self._doubtful.clear()
+        fresh = {slot: epoch for slot, epoch in gained.items() if slot not in renewed}
+        if renewed:
+            self._duties.renewed(renewed)
+            self.serving |= renewed
+        if fresh:
+            await self._duties.claimed(fresh)
+            self.serving |= fresh
+        if self.suspended:  # it took so long that somebody may have claimed them since
+            self._suspend()
+        self.claims += len(gained)
+        if gained:
+            log.info("slots_claimed", slots=len(gained), serving=len(self.serving))
+
+    async def _set(self, slot: int, value: bytes, owner: str, revision: int) -> int | None:
+        """Compare and set; the new revision, or None when somebody else has written meanwhile or the broker does not answer."""
+        try:
+            epoch = await self._bucket.update(str(slot), value, last=revision)
+        except _FAULTS as error:
+            log.debug("slot_not_set", slot=slot, error=repr(error))
+            return None
+        self._hold(slot, owner, epoch)
+        return epoch
+
+    async def _leave(self) -> None:
+        """Give back what we have, and only then take our name away."""
+        self.presence = msgspec.structs.replace(self.presence, leaving=True)
+        mine = [slot for slot, holding in self._holdings.items() if holding.owner == self.presence.name]
+        with suppress(*_FAULTS):
+            async with asyncio.timeout(LEAVE_S):
+                if self._superseded:
+                    await self._drop(tuple(self.serving))
+                    return
+                await self._give_back(mine)
+                await self._bucket.delete(self._key)
+        await self._drop(tuple(self.serving))
+
+    # -- what the bucket says
+
+    def _on_entry(self, key: str, value: bytes | None, revision: int) -> None:
+        if key.startswith(_MEMBER):
+            self._on_member(key, _read_presence(value) if value is not None else None, revision)
+        else:
+            self._hold(int(key), _read_owner(value).worker if value is not None else "", revision)
+            epoch = self.serving.get(int(key))
+            if epoch is not None and revision > epoch:
+                self._awake.set()
+
+    def _hold(self, slot: int, owner: str, revision: int) -> None:
+        known = self._holdings.get(slot)
+        if known is not None and revision <= known.revision:
+            return
+        self._holdings[slot] = Holding(owner, revision)
+        if owner and owner != self.presence.name:  # a sign of life
+            self._seen[owner] = Member(self._clock(), owner in self._seen and self._seen[owner].leaving)
+
+    def _on_member(self, key: str, presence: Presence | None, revision: int) -> None:
+        if key == self._key:
+            if presence is not None:
+                self._on_own(presence)
+            return
+        if presence is None:
+            for name in [name for name in self.members if _MEMBER + subject_token(name) == key]:
+                del self.members[name], self._seen[name]
+            self._awake.set()
+            return
+        known = self.members.get(presence.name)
+        if known == presence:
+            return  # a reading after a reconnection brings what is known: that is no sign of life
+        self.members[presence.name] = presence
+        self._records[presence.name] = revision
+        self._seen[presence.name] = Member(self._clock(), presence.leaving)
+        if known is None or known.leaving != presence.leaving:
+            self._awake.set()
+
+    def _on_own(self, presence: Presence) -> None:
+        if presence.instance == self.presence.instance:
+            self._renewed_at = max(self._renewed_at, self._sent.pop(presence.beat, self._renewed_at))
+        elif self._begun and not self._superseded:
+            self._superseded = True  # a namesake has begun: the newer one goes on
+            log.error("worker_superseded", name=self.presence.name)
+            self._awake.set()
+
+    def _amnesty(self) -> None:
+        """What was missed may have been signs of life."""
+        now = self._clock()
+        self._seen = {name: Member(now, member.leaving) for name, member in self._seen.items()}

@@ -55,12 +55,15 @@ class Watch:
         watcher = await self._bucket.watchall()
         seen: set[str] = set()
         reading = True
+        task = asyncio.current_task()
         try:
             while self._client.stats["reconnects"] == reconnects:
                 try:
                     entry = await watcher.updates(CHECK_S)  # type: ignore[no-untyped-call]  # untyped in nats-py
                 except NatsTimeout:
                     continue
+                if task is not None and task.cancelling():  # wait_for of Python 3.11 returns what came together with a cancellation
+                    raise asyncio.CancelledError
                 if entry is None:
                     reading = False
                     self._heard(self._on_read, seen)

@@ -32,7 +32,7 @@ async def save(store: LiveStore, key: str, epoch: int, live: bytes) -> bool:
 
 async def open_store(client: Client, fenced: list[str]) -> tuple[LiveStore, asyncio.Task[None]]:
     store = LiveStore(client.jetstream(), fenced.append)
-    await store.load(await open_bucket(client.jetstream(), subjects.LIVE_BUCKET, 1))
+    await store.load(await open_bucket(client.jetstream(), subjects.LIVE_BUCKET, 1), range(64))
     return store, asyncio.create_task(store.run())
 
 

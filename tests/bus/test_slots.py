@@ -1,27 +1,97 @@
-"""Ownership of slots on a real nats-server: the newest claim wins, and whoever held the slot before hears of it."""
+"""Leases of slots on a real nats-server: shared out, taken over from the dead, given back by who leaves, kept through an outage."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
 from nats.aio.client import Client
-from nats.errors import Error as NatsError
 from nats.js.kv import KeyValue
 
 from cpms_actors.base.settings import Nats
-from cpms_actors.bus import slots, subjects
+from cpms_actors.bus import subjects
 from cpms_actors.bus.client import connect
 from cpms_actors.bus.live import open_bucket
+from cpms_actors.bus.ownership import Terms, owner_of
+from cpms_actors.bus.slots import Duties, Leases, Presence
+
+SLOTS = range(16)
+TERMS = Terms(renew_s=0.1, suspend_s=0.4, lease_s=0.8, evict_s=1.5)
 
 
-def with_bucket(url: str, use: Callable[[Client, KeyValue], Awaitable[None]]) -> None:
+class Worker:
+    """The duties of a worker, noted down."""
+
+    def __init__(self, client: Client, bucket: KeyValue, name: str, instance: str = "") -> None:
+        self.client = client
+        self.said: list[tuple[str, tuple[int, ...]]] = []
+        self.evicted = 0
+        duties = Duties(self._claimed, self._renewed, self._lost, self._settled, self._evict)
+        self.leases = Leases(client, bucket, Presence(name, instance or name), SLOTS, duties, TERMS)
+        self._running: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        await self.leases.begin()
+        self._running = asyncio.create_task(self.leases.run())
+
+    async def stop(self) -> None:
+        """In order."""
+        assert self._running is not None
+        self._running.cancel()
+        with suppress(asyncio.CancelledError):
+            await self._running
+
+    async def die(self) -> None:
+        """Without a word."""
+        await self.client.close()
+
+    @property
+    def slots(self) -> set[int]:
+        return set(self.leases.serving)
+
+    async def _claimed(self, epochs: Mapping[int, int]) -> None:
+        assert not self.slots & set(epochs), "it is served only when this has returned"
+        self.said.append(("claimed", tuple(sorted(epochs))))
+
+    def _renewed(self, epochs: Mapping[int, int]) -> None:
+        self.said.append(("renewed", tuple(sorted(epochs))))
+
+    async def _lost(self, slots: Sequence[int]) -> None:
+        self.said.append(("lost", tuple(sorted(slots))))
+
+    async def _settled(self) -> None:
+        self.said.append(("settled", ()))
+
+    def _evict(self) -> None:
+        self.evicted += 1
+
+
+Make = Callable[..., Awaitable[Worker]]
+
+
+def with_workers(url: str, use: Callable[[Make], Awaitable[None]]) -> None:
+    """Run `use` with a maker of workers, each on a connection of its own, on an empty bucket."""
+
     async def main() -> None:
-        client = await connect(Nats(url=url, ping_interval_s=0.5), "test")
+        clients: list[Client] = []
+
+        async def make(name: str, instance: str = "") -> Worker:
+            client = await connect(Nats(url=url, ping_interval_s=0.5), name)
+            clients.append(client)
+            return Worker(client, await open_bucket(client.jetstream(), subjects.SLOTS_BUCKET, 1), name, instance)
+
+        owner = await connect(Nats(url=url), "owner")
+        clients.append(owner)
+        await open_bucket(owner.jetstream(), subjects.SLOTS_BUCKET, 1)
+        await owner.jetstream().purge_stream(f"KV_{subjects.SLOTS_BUCKET}")
         try:
-            await use(client, await open_bucket(client.jetstream(), subjects.SLOTS_BUCKET, 1))
+            await use(make)
         finally:
-            await client.close()
+            for task in asyncio.all_tasks() - {asyncio.current_task()}:
+                if "Leases.run" in repr(task):
+                    task.cancel()
+            for client in clients:
+                await client.close()
 
     asyncio.run(main())
 
@@ -32,99 +102,109 @@ async def until(true: Callable[[], bool], deadline_s: float = 15) -> None:
             await asyncio.sleep(0.01)
 
 
-def test_every_claim_of_a_slot_has_a_larger_epoch(nats_url: str) -> None:
-    async def use(client: Client, bucket: KeyValue) -> None:
-        first = await slots.claim(bucket, range(8), "a", 1)
-        second = await slots.claim(bucket, range(8), "b", 2)
-        assert sorted(first) == list(range(8))
-        assert all(second[slot] > first[slot] for slot in first)
-
-    with_bucket(nats_url, use)
+def share(name: str, *names: str) -> set[int]:
+    return {slot for slot in SLOTS if owner_of(slot, names) == name}
 
 
-def test_the_owner_before_hears_of_exactly_the_slots_that_were_claimed_after_it(nats_url: str) -> None:
-    async def use(client: Client, bucket: KeyValue) -> None:
-        lost_by_a: list[int] = []
-        lost_by_b: list[int] = []
-        a = await slots.claim(bucket, range(4), "a", 1)
-        watching = [asyncio.create_task(slots.watch(client, bucket, a, lost_by_a.append))]
-        b = await slots.claim(bucket, [1, 3], "b", 2)
-        watching.append(asyncio.create_task(slots.watch(client, bucket, b, lost_by_b.append)))
-        await until(lambda: len(lost_by_a) == 2)
-        await slots.claim(bucket, [3], "c", 3)
-        await until(lambda: lost_by_b == [3])
-        assert sorted(lost_by_a) == [1, 3], "a slot is lost once"
-        for task in watching:
-            task.cancel()
+def test_a_worker_alone_has_every_slot_before_it_begins_to_serve(nats_url: str) -> None:
+    async def use(make: Make) -> None:
+        a = await make("a")
+        await a.leases.begin()
+        assert a.slots == set(SLOTS)
+        assert a.said == [("claimed", tuple(SLOTS))]
+        assert len(set(a.leases.serving.values())) == len(SLOTS), "each epoch is a revision of its own"
 
-    with_bucket(nats_url, use)
+    with_workers(nats_url, use)
 
 
-def test_a_claim_from_before_the_watch_is_heard_of_and_a_deleted_key_is_no_claim(nats_url: str) -> None:
-    async def use(client: Client, bucket: KeyValue) -> None:
-        lost: list[int] = []
-        mine = await slots.claim(bucket, [1, 2, 3], "a", 1)
-        await slots.claim(bucket, [2], "b", 2)
-        await bucket.delete("1")
-        await bucket.put("no-slot", b"")
-        watching = asyncio.create_task(slots.watch(client, bucket, mine, lost.append))
-        await until(lambda: lost == [2])
-        await slots.claim(bucket, [3], "b", 2)
-        await until(lambda: lost == [2, 3])
-        watching.cancel()
+def test_a_newcomer_gets_its_share_once_it_was_given_back(nats_url: str) -> None:
+    async def use(make: Make) -> None:
+        a, b = await make("a"), await make("b")
+        await a.start()
+        before = dict(a.leases.serving)
+        await b.start()
+        await until(lambda: b.slots == share("b", "a", "b"))
+        assert a.slots == share("a", "a", "b")
+        assert all(b.leases.serving[slot] > before[slot] for slot in b.slots)
+        assert a.said[1:] == [("lost", tuple(sorted(b.slots))), ("settled", ())]
+        assert [b.leases.owner(slot) for slot in SLOTS] == [owner_of(slot, ("a", "b")) for slot in SLOTS]
+        await a.stop()
+        await b.stop()
 
-    with_bucket(nats_url, use)
-
-
-def test_a_listener_that_raises_hears_of_the_other_slots_all_the_same(nats_url: str) -> None:
-    async def use(client: Client, bucket: KeyValue) -> None:
-        lost: list[int] = []
-
-        def bad(slot: int) -> None:
-            lost.append(slot)
-            raise RuntimeError("a fault of the listener's")
-
-        mine = await slots.claim(bucket, [1, 2], "a", 1)
-        watching = asyncio.create_task(slots.watch(client, bucket, mine, bad))
-        await slots.claim(bucket, [1, 2], "b", 2)
-        await until(lambda: sorted(lost) == [1, 2])
-        assert not watching.done()
-        watching.cancel()
-
-    with_bucket(nats_url, use)
+    with_workers(nats_url, use)
 
 
-def test_a_claim_is_heard_of_after_an_outage(nats_server: Any) -> None:
-    async def use(client: Client, bucket: KeyValue) -> None:
-        lost: list[int] = []
-        mine = await slots.claim(bucket, [5, 6], "a", 1)
-        watching = asyncio.create_task(slots.watch(client, bucket, mine, lost.append))
-        await slots.claim(bucket, [6], "b", 2)
-        await until(lambda: lost == [6])
+def test_the_slots_of_a_dead_worker_are_claimed_when_its_lease_is_over_and_those_of_one_that_leaves_at_once(nats_url: str) -> None:
+    async def use(make: Make) -> None:
+        a, b, c = await make("a"), await make("b"), await make("c")
+        for worker in (a, b, c):
+            await worker.start()
+        await until(lambda: [w.slots for w in (a, b, c)] == [share(name, "a", "b", "c") for name in "abc"])
+        loop = asyncio.get_running_loop()
+        died = loop.time()
+        await b.die()
+        await until(lambda: [w.slots for w in (a, c)] == [share(name, "a", "c") for name in "ac"])
+        assert loop.time() - died >= TERMS.suspend_s, "while it may still serve nobody takes its slots"
+        await c.stop()
+        assert c.slots == set()
+        left = loop.time()
+        await until(lambda: a.slots == set(SLOTS))
+        assert loop.time() - left < TERMS.lease_s
+        assert "c" not in a.leases.members, "who leaves takes its name away"
+        await a.stop()
+
+    with_workers(nats_url, use)
+
+
+def test_a_namesake_takes_over_at_once_and_the_older_one_serves_no_more(nats_url: str) -> None:
+    async def use(make: Make) -> None:
+        old, new = await make("a", "1"), await make("a", "2")
+        await old.start()
+        epochs = dict(old.leases.serving)
+        await new.start()
+        assert new.slots == set(SLOTS)
+        assert all(new.leases.serving[slot] > epochs[slot] for slot in SLOTS)
+        await until(lambda: not old.slots)
+        assert old.leases.suspended, "it lets nobody in"
+        await asyncio.sleep(TERMS.lease_s)
+        assert (old.slots, new.slots) == (set(), set(SLOTS))
+        await old.stop()
+        assert new.slots == set(SLOTS)
+        await new.stop()
+
+    with_workers(nats_url, use)
+
+
+def test_alone_it_keeps_its_slots_and_its_chargers_through_an_outage_but_lets_nobody_in(nats_server: Any) -> None:
+    async def use(make: Make) -> None:
+        a = await make("a")
+        await a.start()
+        epochs = dict(a.leases.serving)
         nats_server.stop()
+        await until(lambda: a.leases.suspended)
+        await asyncio.sleep(TERMS.evict_s)
         nats_server.start()  # in this thread: the server dies with the thread that starts it
-        await until(lambda: client.is_connected)
-        async with asyncio.timeout(15):
-            while not lost[1:]:
-                with suppress(NatsError, TimeoutError):
-                    await slots.claim(bucket, [5], "b", 2)
-                await asyncio.sleep(0.1)
-        assert lost == [6, 5], "what was told is not told again"
-        watching.cancel()
+        await until(lambda: not a.leases.suspended)
+        await until(lambda: a.slots == set(SLOTS))
+        assert all(a.leases.serving[slot] > epochs[slot] for slot in SLOTS), "it might have missed that another had them"
+        assert (a.evicted, a.said) == (0, [("claimed", tuple(SLOTS)), ("renewed", tuple(SLOTS))])
+        await a.stop()
 
-    with_bucket(nats_server.url, use)
+    with_workers(nats_server.url, use)
 
 
-def test_a_watch_ends_when_it_is_cancelled_even_if_its_client_is_closed(nats_url: str) -> None:
-    async def use(client: Client, bucket: KeyValue) -> None:
-        lost: list[int] = []
-        mine = await slots.claim(bucket, [1], "a", 1)
-        watching = asyncio.create_task(slots.watch(client, bucket, mine, lost.append))
-        await slots.claim(bucket, [1], "b", 2)
-        await until(lambda: lost == [1])
-        await client.close()
-        watching.cancel()
-        await asyncio.wait([watching], timeout=5)
-        assert watching.cancelled()
+def test_with_others_its_chargers_are_sent_away_when_the_outage_lasts(nats_server: Any) -> None:
+    async def use(make: Make) -> None:
+        a, b = await make("a"), await make("b")
+        await a.start()
+        await b.start()
+        await until(lambda: b.slots == share("b", "a", "b"))
+        nats_server.stop()
+        await until(lambda: a.evicted > 0 and b.evicted > 0)
+        nats_server.start()
+        await until(lambda: not a.leases.suspended and not b.leases.suspended)
+        await until(lambda: (a.slots, b.slots) == (share("a", "a", "b"), share("b", "a", "b")))
+        await a.stop()
+        await b.stop()
 
-    with_bucket(nats_url, use)
+    with_workers(nats_server.url, use)
