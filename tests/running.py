@@ -46,13 +46,13 @@ def die_with_parent() -> None:
 class RunningCpms:
     """The whole system as `cpms up` runs it, in a directory of its own. `ws_url` takes `/<charger>` at its end."""
 
-    def __init__(self, directory: Path, **settings: str) -> None:
+    def __init__(self, directory: Path, workers: int = 1, **settings: str) -> None:
         """`settings` are environment variables."""
         self.directory = directory
         environment = {name: value for name, value in os.environ.items() if not name.startswith("CPMS_")}
         self._log = (directory / "log").open("wb")
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "cpms_actors.cli.main", "up", "--port", "0", "--json"],
+            [sys.executable, "-m", "cpms_actors.cli.main", "up", "--port", "0", "--workers", str(workers), "--json"],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=self._log,
@@ -144,6 +144,11 @@ class RunningCpms:
             lambda: [p for p in self.processes() if all(word in _words_of(p) for word in words)], lambda p: len(p) == 1
         )
         victim.kill()
+
+    def signal(self, how: signal.Signals, *words: str) -> None:
+        """A signal to the process whose command line has these words."""
+        (process,) = (p for p in self.processes() if all(word in _words_of(p) for word in words))
+        process.send_signal(how)
 
     def kill_broker(self) -> None:
         """kill -9 of nats-server."""

@@ -96,6 +96,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     logs: Logs = Logs()
     credential_key: str = ""
     data: str = ".cpms"
+    node: str = ""  # this machine's name among others; empty: its host name
 
 
 def load(environment: Mapping[str, str], file: Path | None = None) -> Settings:

@@ -41,6 +41,7 @@ def up(
     port: PortOption = None,
     nats_port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the embedded NATS; 0: its last, or a free one.")] = 0,
     postgres_port: Annotated[int, typer.Option(min=0, max=65535, help="The same for the embedded Postgres.")] = 0,
+    workers: Annotated[int, typer.Option(min=1, max=64, help="How many charger workers share the port; about one a core.")] = 1,
     as_json: JsonOption = False,
 ) -> None:
     """Run everything on this machine: servers, pools, worker. Data stays, for the next time.
@@ -59,7 +60,7 @@ def up(
     if not as_json:
         sys.stdout.write(f"cpms: starting; data lies in {Path(settings.data).absolute()}\n")
         sys.stdout.flush()
-    plan = stack.Plan(nats_port=nats_port, postgres_port=postgres_port)
+    plan = stack.Plan(nats_port=nats_port, postgres_port=postgres_port, workers=workers)
     _run(partial(stack.run, settings, plan, environment=dict(os.environ), on_line=_pass_on, started=say))
     if not as_json:
         sys.stdout.write("cpms: stopped\n")
@@ -95,7 +96,12 @@ def demo(
         raise typer.Exit(1)
 
 
-def worker(name: Annotated[str, typer.Option(help="Its name in the status. [default: worker-<pid>]")] = "") -> None:
+def worker(
+    name: Annotated[
+        str,
+        typer.Option(help="Its name on this machine; one that starts again under its name takes over at once. [default: worker-<pid>]"),
+    ] = "",
+) -> None:
     """Run one charger worker: it holds the chargers' connections."""
     from cpms_actors.node import ready
     from cpms_actors.node import worker as workers

@@ -4,7 +4,7 @@
            ├─ postgres      the same, unless CPMS_POSTGRES_DSN does
            ├─ migrations    once, as the owner
            ├─ session, tariff, operations     the pools
-           └─ worker                          the chargers' connections
+           └─ worker-1, …                     the chargers' connections, on one port
 
 Read top to bottom: children in start order, each started when the one above is of use; they stop in reverse. Whatever ends is started
 again, ever more slowly, and what ends too often ends the stack with its reason. No child restarts another: all of them bear that a
@@ -45,12 +45,13 @@ log = logs.get("node")
 
 
 class Plan(Struct, frozen=True):
-    """The embedded servers: their ports (0: the last ones, or free ones), and how they flush to disk."""
+    """The embedded servers: their ports (0: the last ones, or free ones), and how they flush to disk; how many workers there are."""
 
     nats_port: int = 0
     postgres_port: int = 0
     sync_interval: str = broker.SYNC_ALWAYS
     durable: bool = True
+    workers: int = 1
 
 
 class Prepared(NamedTuple):
@@ -83,7 +84,7 @@ async def run(
                 fatal.append(error)
                 scope.cancel()
 
-            supervisor = Supervisor("stack", _children(prepared, on_line, give_up), report=_report)
+            supervisor = Supervisor("stack", _children(prepared, plan.workers, on_line, give_up), report=_report)
             try:
                 await supervisor.run(announce)
             except SupervisorError as error:
@@ -122,14 +123,16 @@ def prepare(settings: Settings, plan: Plan, environment: Mapping[str, str], data
     return Prepared(settings, servers, _connection(settings))
 
 
-def _children(prepared: Prepared, on_line: LineSink, give_up: Callable[[SupervisorError], None]) -> list[ChildSpec]:
+def _children(prepared: Prepared, workers: int, on_line: LineSink, give_up: Callable[[SupervisorError], None]) -> list[ChildSpec]:
     settings = prepared.settings
     # What a process does not need it is not given: only migrations act as the owner, only operators as an operator.
     postgres, nats = replace(settings.postgres, owner_dsn=""), replace(settings.nats, operator_url="")
     # The settings are complete: the file they came from is not read again.
     env = to_environment(replace(settings, postgres=postgres, nats=nats)) | {"CPMS_CONFIG": ""}
     processes = [_process(pool, ("pool", pool), env) for pool in POOLS]
-    processes.append(_process("worker", ("worker",), env))
+    # By name a worker that starts again takes over at once what it held before.
+    names = [f"worker-{number + 1}" for number in range(workers)]
+    processes += [_process(name, ("worker", "--name", name), env) for name in names]
     return [
         *prepared.servers,
         ChildSpec("migrations", partial(_migrate, settings.postgres.owner_dsn), Restart.transient),

@@ -4,7 +4,7 @@
     ├── journal        pages to JetStream          host loop
     ├── live           checkpoints                 host loop
     ├── registry       tenants and chargers        host loop
-    ├── slots          whether they are still ours     host loop
+    ├── slots          leases: which slots are ours    host loop
     ├── ids            leases of transaction ids
     ├── turns          tasks of turns that wait for an answer: they end while the journal still writes
     ├── desk           what operators ask of it and of its chargers
@@ -14,9 +14,12 @@
 Here ports meet adapters; the rules are elsewhere.
 """
 
+import asyncio
 import gc
 import os
-from collections.abc import Awaitable, Callable
+import socket
+from collections.abc import Awaitable, Callable, Mapping, Sequence, Set
+from contextlib import suppress
 from time import time_ns
 from typing import Any, Final
 from uuid import uuid4
@@ -33,7 +36,7 @@ from nats.js.kv import KeyValue
 from cpms_actors.base.errors import Unavailable
 from cpms_actors.base.ids import DEFAULT_TENANT, LANES, SLOTS, from_subject_token, lane_of, parse_path, slot_of
 from cpms_actors.base.settings import Settings
-from cpms_actors.bus import questions, slots, spare_ids, subjects
+from cpms_actors.bus import questions, spare_ids, subjects
 from cpms_actors.bus.client import connect
 from cpms_actors.bus.commands import WorkerStatus
 from cpms_actors.bus.journal import Journal, ensure_stream
@@ -41,6 +44,7 @@ from cpms_actors.bus.live import LiveStore, open_bucket
 from cpms_actors.bus.publishing import StreamPublisher
 from cpms_actors.bus.questions import IdBlock
 from cpms_actors.bus.registry import Registry
+from cpms_actors.bus.slots import Duties, Leases, Presence
 from cpms_actors.charger.behaviour import Behaviour
 from cpms_actors.charger.charger import Charger
 from cpms_actors.charger.line import Line
@@ -50,6 +54,7 @@ from cpms_actors.domain.events import IdToken
 from cpms_actors.gateway.engine import Admitted, Door, Engine, Head, Receiver, Refused
 from cpms_actors.gateway.engines.choice import engine_of
 from cpms_actors.gateway.handshake import Admission, Lookups, door, overloaded
+from cpms_actors.node.siblings import Siblings, siblings
 from cpms_actors.node.worker_desk import Desk, lane_journals
 from cpms_actors.observe import logs
 from cpms_actors.observe.counters import Counters
@@ -66,6 +71,7 @@ log = logs.get("worker")
 TURNS_MAX: Final = 10_000
 HOUSEKEEPING_S: Final = 5.0
 LEASE_CHECK_S: Final = 1.0
+SETTLE_S: Final = 1.0
 READ_AT_START_S: Final = 30.0
 ELSEWHERE_RETRY_S: Final = 2
 GC_THRESHOLDS: Final = (50_000, 20, 100)
@@ -102,15 +108,17 @@ class Bus:
 class Worker:
     """One worker: the slots it owns and the chargers on them."""
 
-    def __init__(self, settings: Settings, bridge: Bridge, bus: Bus, name: str) -> None:
+    def __init__(self, settings: Settings, bridge: Bridge, bus: Bus, name: str, siblings: Siblings) -> None:
         self.settings = settings
         self.name = name
+        self._siblings = siblings
         self.started_at = clock()
         self._bridge = bridge
         self._bus = bus
         self._counters = Counters()
         self._turns = TaskPool("turns", TURNS_MAX)
         self._live = LiveStore(bus.jetstream, self._fenced)
+        self._desk = Desk(self, bridge, bus.client, self._turns)
         writer = f"{name}.{self.started_at}.{uuid4().hex[:8]}"  # page numbers count within it: no other process may ever have it
         publisher = StreamPublisher(bus.client)
         self._journal = Journal(publisher, range(LANES), writer, settings.journal, bus.client.max_payload)
@@ -127,7 +135,8 @@ class Worker:
             new_id=lambda: uuid4().hex,
         )
         self._registry: Registry | None = None
-        self._owners: KeyValue | None = None
+        self._live_bucket: KeyValue | None = None
+        self._leases: Leases | None = None
         self._engine: Engine | None = None
         self._lag_ms = 0.0
         self._rate = 0.0
@@ -140,30 +149,29 @@ class Worker:
         settings, jetstream = self.settings, self._bus.jetstream
         await ensure_stream(jetstream, settings)
         replicas = settings.nats.replicas
-        live = await open_bucket(jetstream, subjects.LIVE_BUCKET, replicas)
+        self._live_bucket = await open_bucket(jetstream, subjects.LIVE_BUCKET, replicas)
         registry = await open_bucket(jetstream, subjects.REGISTRY_BUCKET, replicas)
-        owners = await open_bucket(jetstream, subjects.SLOTS_BUCKET, replicas)
-        self._owners = owners
-        epochs = await slots.claim(owners, range(SLOTS), self.name, self.started_at)
-        self._slots = {slot: Slot(slot, lane_of(slot), epoch, self._journal.lanes[lane_of(slot)]) for slot, epoch in epochs.items()}
-        found = await self._live.load(live)
         self._registry = Registry(self._bus.client, registry, self._charger_changed, self._tenant_changed)
-        log.info("slots_claimed", slots=len(epochs), checkpoints=found)
+        bucket = await open_bucket(jetstream, subjects.SLOTS_BUCKET, replicas)
+        presence = Presence(self.name, uuid4().hex, self._siblings.node, self._siblings.address)
+        duties = Duties(self._slots_claimed, self._slots_renewed, self._slots_lost, self._settled, self._evict)
+        leases = self._leases = Leases(self._bus.client, bucket, presence, range(SLOTS), duties)
+        self._siblings.leases = leases
+        await leases.begin()
 
     def supervisor(self) -> Supervisor:
         """The tree."""
-        assert self._registry is not None  # opened before
-        desk = Desk(self, self._bridge, self._bus.client, list(self._slots), self._turns)
+        assert self._registry is not None and self._leases is not None  # noqa: PT018  # opened before
         return Supervisor(
             "worker",
             [
                 ChildSpec("journal", self._on_host(self._journal.run)),
                 ChildSpec("live", self._on_host(self._live.run)),
                 ChildSpec("registry", self._on_host(self._registry.run)),
-                ChildSpec("slots", self._on_host(self._watch_slots)),
+                ChildSpec("slots", self._on_host(self._leases.run)),
                 ChildSpec("ids", self._lease_ids),
                 ChildSpec("turns", self._turns.run),
-                ChildSpec("desk", desk.run),
+                ChildSpec("desk", self._desk.run),
                 ChildSpec("gateway", self._serve_chargers),
                 ChildSpec("housekeeping", self._keep_house),
             ],
@@ -189,7 +197,7 @@ class Worker:
         )
         gateway = replace(self.settings.gateway, port=self.port or self.settings.gateway.port)
         async with trio.open_nursery() as nursery:
-            engine = engine_of(gateway, self._door(lookups), self._counters, nursery)
+            engine = engine_of(gateway, self._door(lookups), self._counters, nursery, self._siblings)
             on_loop = self._bridge.on_host if engine.loop == "asyncio" else _here
             self.port = await on_loop(engine.start)
             self._engine = engine
@@ -208,7 +216,7 @@ class Worker:
 
         def answer(head: Head) -> Admitted | Refused:
             names = parse_path(head.path)
-            if names is not None and slot_of(*names) not in self._slots:
+            if names is not None and (slot_of(*names) not in self._slots or self._suspended):
                 return overloaded(ELSEWHERE_RETRY_S)
             return inner(head)
 
@@ -251,16 +259,54 @@ class Worker:
         if charger.line is not None and (record is None or not record.enabled):
             charger.line.close(1008, "this charger is no longer registered here")
 
-    async def _watch_slots(self) -> None:
-        assert self._owners is not None  # opened before
-        await slots.watch(self._bus.client, self._owners, {slot.number: slot.epoch for slot in self._slots.values()}, self._slot_lost)
+    # -- slots
 
-    def _slot_lost(self, number: int) -> None:
-        """Another worker has claimed the slot: its chargers are sent there, and nobody new is let in here."""
-        self._slots.pop(number, None)
-        for charger in self._chargers.values():
-            if charger.slot.number == number and charger.line is not None:
+    @property
+    def slots(self) -> Set[int]:
+        """The slots that this worker serves."""
+        return self._slots.keys()
+
+    @property
+    def _suspended(self) -> bool:
+        return self._leases is not None and self._leases.suspended
+
+    async def _slots_claimed(self, epochs: Mapping[int, int]) -> None:
+        """They are ours: read what their chargers left behind, and serve them."""
+        assert self._live_bucket is not None  # opened before
+        found = await self._live.load(self._live_bucket, epochs)
+        lanes = self._journal.lanes
+        self._slots |= {slot: Slot(slot, lane_of(slot), epoch, lanes[lane_of(slot)]) for slot, epoch in epochs.items()}
+        log.info("slots_served", slots=len(self._slots), gained=len(epochs), checkpoints=found)
+        await self._desk.follow()
+
+    def _slots_renewed(self, epochs: Mapping[int, int]) -> None:
+        """They are still ours, and nobody else had them: their chargers go on under the new epoch."""
+        for slot, epoch in epochs.items():
+            self._slots[slot].epoch = epoch
+
+    async def _slots_lost(self, slots: Sequence[int]) -> None:
+        """They are not ours any more: their chargers are sent away, and nobody new is let in. Host loop, as all that is here."""
+        for slot in slots:
+            self._slots.pop(slot, None)
+        lost = set(slots)
+        for key in [key for key, charger in self._chargers.items() if charger.slot.number in lost]:
+            charger = self._chargers.pop(key)  # should it come back here, it starts from its checkpoint
+            if charger.line is not None:
                 charger.line.close(1012, "this charger is served elsewhere now")
+        await self._desk.follow()
+
+    async def _settled(self) -> None:
+        """What was said for slots that we give back is stored, or has had its time."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(SETTLE_S):
+                while self._live.waiting or any(lane.statistics.waiting for lane in self._journal.lanes):  # noqa: ASYNC110  # two things
+                    await asyncio.sleep(SETTLE_S / 100)
+
+    def _evict(self) -> None:
+        """We have had no contact with the broker for long, and others can serve our chargers."""
+        for charger in self._chargers.values():
+            if charger.line is not None:
+                charger.line.close(1012, "this worker has lost touch; connect again")
 
     def find(self, tenant: str, identity: str) -> Charger | None:
         """The charger, when it is connected or was lately."""
@@ -352,8 +398,15 @@ class Worker:
                 "transaction_ids_left": office.ids.left,
                 "verdicts": len(office.verdicts),
                 "verdicts_offline": office.verdicts.offline,
+                **self._slot_counters(),
             },
         )
+
+    def _slot_counters(self) -> dict[str, int]:
+        leases = self._leases
+        if leases is None:
+            return {}
+        return {"slots_claimed": leases.claims, "slots_left": leases.losses, "suspensions": leases.suspensions}
 
     async def _keep_house(self, started: Callable[[], None]) -> None:
         """Forget chargers that are gone and measure how late the loop is."""
@@ -389,7 +442,8 @@ async def _here(async_fn: Callable[..., Awaitable[Any]], *args: Any) -> Any:
 
 def run(settings: Settings, *, name: str = "", ready: Callable[[], None] = lambda: None) -> int:
     """Run one worker until SIGTERM or SIGINT; the exit code. `ready` is called when it serves chargers."""
-    name = name or f"worker-{os.getpid()}"
+    node = settings.node or socket.gethostname()
+    name = f"{name or f'worker-{os.getpid()}'}@{node}"
 
     async def main(bridge: Bridge) -> None:
         client = await bridge.on_host(connect, settings.nats, name)
@@ -399,9 +453,10 @@ def run(settings: Settings, *, name: str = "", ready: Callable[[], None] = lambd
             ready()
 
         try:
-            worker = Worker(settings, bridge, Bus(client, client.jetstream(), settings), name)
-            await bridge.on_host(worker.open)
-            await worker.supervisor().run(serving)
+            with siblings(node) as others:
+                worker = Worker(settings, bridge, Bus(client, client.jetstream(), settings), name, others)
+                await bridge.on_host(worker.open)
+                await worker.supervisor().run(serving)
         finally:
             with trio.CancelScope(shield=True):
                 await bridge.on_host(client.close)

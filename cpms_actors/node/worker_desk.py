@@ -1,12 +1,13 @@
 """What is asked of a worker over NATS: a call to one of its chargers, how it is doing, and to forget what it knows of tokens."""
 
-from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Set
+from typing import Protocol
 
 import msgspec
 import trio
 from nats.aio.client import Client
 from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
 
 from cpms_actors.base.ids import from_subject_token
 from cpms_actors.bus import commands, subjects
@@ -23,6 +24,9 @@ _encode = msgspec.msgpack.Encoder().encode
 class Served(Protocol):
     """The worker whose desk it is."""
 
+    @property
+    def slots(self) -> Set[int]: ...
+
     def find(self, tenant: str, identity: str) -> Charger | None: ...
 
     def forget_verdicts(self, tenant: str) -> None: ...
@@ -31,40 +35,60 @@ class Served(Protocol):
 
 
 class Desk:
-    """Subscriptions for the slots of one worker."""
+    """Subscriptions for the slots of one worker, as they come and go."""
 
-    def __init__(self, worker: Served, bridge: Bridge, client: Client, slots: Sequence[int], tasks: TaskPool) -> None:
+    def __init__(self, worker: Served, bridge: Bridge, client: Client, tasks: TaskPool) -> None:
         self._worker = worker
         self._bridge = bridge
         self._client = client
-        self._slots = slots
         self._tasks = tasks
+        self._general: list[Subscription] = []
+        self._by_slot: dict[int, Subscription] = {}
+        self._open = False
 
     async def run(self, started: Callable[[], None]) -> None:
         """Serve until cancelled. Trio."""
-        subscriptions = await self._bridge.on_host(self._subscribe)
+        await self._bridge.on_host(self._subscribe)
         started()
         try:
             await trio.sleep_forever()
         finally:
             with trio.CancelScope(shield=True):
-                await self._bridge.on_host(self._unsubscribe, subscriptions)
+                await self._bridge.on_host(self._unsubscribe)
 
-    async def _subscribe(self) -> list[Any]:
+    async def follow(self) -> None:
+        """Listen for commands to the slots that the worker has now, and to no others. Host loop."""
+        if not self._open:
+            return
+        slots = self._worker.slots
+        for slot in [slot for slot in self._by_slot if slot not in slots]:
+            await self._end(self._by_slot.pop(slot))
+        for slot in [slot for slot in slots if slot not in self._by_slot]:
+            self._by_slot[slot] = await self._client.subscribe(subjects.slot_commands(slot), cb=self._on_command)
+        await subscribed(self._client)
+
+    async def _subscribe(self) -> None:
         client = self._client
-        heard = [await client.subscribe(subjects.slot_commands(slot), cb=self._on_command) for slot in self._slots]
-        heard.append(await client.subscribe(subjects.WORKER_STATUS, cb=self._on_status))
-        heard.append(await client.subscribe(subjects.TOKENS_DOORBELL, cb=self._on_tokens))
-        await subscribed(client)
-        return heard
+        self._general.append(await client.subscribe(subjects.WORKER_STATUS, cb=self._on_status))
+        self._general.append(await client.subscribe(subjects.TOKENS_DOORBELL, cb=self._on_tokens))
+        self._open = True
+        await self.follow()
 
-    async def _unsubscribe(self, subscriptions: list[Any]) -> None:
+    async def _unsubscribe(self) -> None:
+        self._open = False
+        subscriptions = [*self._general, *self._by_slot.values()]
+        self._general, self._by_slot = [], {}
         for subscription in subscriptions:
-            if self._client.is_connected:
-                await subscription.unsubscribe()
+            await self._end(subscription)
+
+    async def _end(self, subscription: Subscription) -> None:
+        if self._client.is_connected:
+            await subscription.unsubscribe()
 
     async def _on_command(self, message: Msg) -> None:
         """A command for one charger: it waits in a task of its own, so that one silent charger delays no other."""
+        if int(message.subject.split(".")[2]) not in self._worker.slots:
+            return  # it was ours: whoever has it now answers
         answer = self._refuse(message)
         if answer is not None:
             await message.respond(_encode(answer))

@@ -1,0 +1,72 @@
+"""Whom an accepted socket is passed to, and what a worker leaves behind."""
+
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from cpms_actors.base.ids import slot_of
+from cpms_actors.bus.slots import Presence
+from cpms_actors.node.siblings import Siblings, siblings
+
+
+def knowing(others: list[Presence], owner: str) -> Siblings:
+    """The siblings of a worker on node "n", where `owner` holds every slot."""
+    found = Siblings("n", "/ours")
+    found.leases = SimpleNamespace(living=lambda: others, owner=lambda slot: owner)  # type: ignore[assignment]
+    return found
+
+
+SIBLING = Presence("b@n", "1", "n", "/theirs")
+ELSEWHERE = Presence("c@m", "2", "m", "/far")
+MUTE = Presence("d@n", "3", "n", "")
+
+
+@pytest.mark.parametrize(
+    ("others", "owner", "path", "address"),
+    [
+        ([SIBLING, ELSEWHERE], "b@n", b"/ocpp/CP1", "/theirs"),
+        ([SIBLING, ELSEWHERE], "a@n", b"/ocpp/CP1", ""),
+        ([SIBLING, ELSEWHERE], "b@n", b"/nowhere", ""),
+        ([SIBLING, ELSEWHERE], "c@m", b"/ocpp/CP1", ""),
+        ([ELSEWHERE], "b@n", b"/ocpp/CP1", ""),  # dead: its slots will be claimed
+        ([MUTE], "d@n", b"/ocpp/CP1", ""),
+        ([], "", b"/ocpp/CP1", ""),
+    ],
+)
+def test_a_socket_is_passed_to_the_living_sibling_that_holds_the_slot(
+    others: list[Presence], owner: str, path: bytes, address: str
+) -> None:
+    assert knowing(others, owner).whose(path) == address
+
+
+def test_the_slot_that_is_asked_for_is_the_chargers() -> None:
+    asked: list[int] = []
+    found = knowing([SIBLING], "b@n")
+    leases: Any = found.leases
+    leases.owner = lambda slot: asked.append(slot) or "b@n"
+    found.whose(b"/ocpp/acme/CP%2D1")
+    assert asked == [slot_of("acme", "CP-1")]
+
+
+@pytest.mark.parametrize(("others", "alone"), [([], True), ([ELSEWHERE, MUTE], True), ([SIBLING], False)])
+def test_alone_is_who_has_no_sibling_to_pass_to(others: list[Presence], alone: bool) -> None:
+    assert knowing(others, "").alone() is alone
+    assert Siblings("n", "/ours").alone()
+
+
+def test_the_folder_of_the_socket_is_ours_alone_and_goes_with_us_or_with_the_next_worker() -> None:
+    killed = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True, check=True)
+    left = Path(tempfile.mkdtemp(prefix=f"cpms-worker-{killed.stdout.strip()}-"))
+    with siblings("n") as ours:
+        folder = Path(ours.address).parent
+        assert folder.stat().st_mode & 0o777 == 0o700
+        assert len(ours.address.encode()) < 108
+        assert not left.exists()
+        assert str(os.getpid()) in folder.name
+    assert not folder.exists()
