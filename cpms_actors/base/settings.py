@@ -40,7 +40,11 @@ class Postgres(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Gateway(Struct, frozen=True, forbid_unknown_fields=True):
-    """Sockets. Sizes in bytes, times in seconds."""
+    """Sockets. Sizes in bytes, times in seconds.
+
+    `inner_host` is the address on which workers of other nodes carry connections to this one; empty: `host`, unless that is every
+    address.
+    """
 
     host: str = "127.0.0.1"
     port: int = 9000
@@ -52,6 +56,7 @@ class Gateway(Struct, frozen=True, forbid_unknown_fields=True):
     ping_interval_s: float = 55.0
     pong_deadline_s: float = 20.0
     connections_max: int = 18_000
+    inner_host: str = ""
 
 
 class Charging(Struct, frozen=True, forbid_unknown_fields=True):

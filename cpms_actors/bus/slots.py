@@ -43,7 +43,11 @@ class Owner(Struct, frozen=True):
 
 
 class Presence(Struct, frozen=True):
-    """A worker, as it tells the others. `address` is where its siblings on the same `node` pass it sockets; "" when they cannot."""
+    """A worker, as it tells the others.
+
+    `address` is where its siblings on the same `node` pass it sockets, `inner` is "host:port" where other nodes carry connections to
+    it; "" when they cannot.
+    """
 
     name: str
     instance: str
@@ -51,6 +55,7 @@ class Presence(Struct, frozen=True):
     address: str = ""
     leaving: bool = False
     beat: int = 0
+    inner: str = ""
 
 
 class Duties(Struct, frozen=True):

@@ -1,12 +1,13 @@
 """The accept stage of an engine whose port is shared with siblings: every socket is looked at before it is read.
 
     accept ──▶ peek ──▶ a path of ours, or no request line at all ──▶ keep ─────────────────────┐
-                 │  └─▶ a sibling's path ──▶ pass on; if that cannot be done: 503               ├──▶ the engine's handshake
-                 │                     a socket that a sibling passed in, whoever it is for ────┘
+                 │  ├─▶ a sibling's path ──▶ pass on; if that cannot be done: 503               ├──▶ the engine's handshake
+                 │  ├─▶ another node's ──▶ carry the bytes there                                │
+                 │                what a sibling passed in or another node carried here ────────┘
                  └────▶ incomplete ──▶ wait for more, until the deadline
 
 What waits costs one entry and no timer. It is counted with the unfinished handshakes (`gateway.opening`) and bounded with them.
-What a sibling passed in is never passed on, so nothing goes round in circles: if it is not ours either, the door says so.
+What came from another worker is never passed on, so nothing goes round in circles: if it is not ours either, the door says so.
 """
 
 import asyncio
@@ -20,6 +21,7 @@ from cpms_actors.gateway.accepting import Acceptor, reset
 from cpms_actors.gateway.connections import Connections
 from cpms_actors.gateway.engine import Refused
 from cpms_actors.gateway.passage import Passage
+from cpms_actors.gateway.relay import Relay
 from cpms_actors.gateway.routing import REQUEST_LINE_BYTES_MAX, Routing, request_path
 from cpms_actors.observe.counters import Counters
 
@@ -57,33 +59,42 @@ class Arrivals:
         self._connections = connections
         self._keep = keep
         self._passage = Passage(routing.address, self._take_in, counters)
-        self._acceptor: Acceptor | None = None
+        self._relay = Relay(counters)
+        self._acceptors: list[Acceptor] = []
         self._waiting: dict[_Peeked, None] = {}  # in the order of their deadlines
         self._sweeping: asyncio.TimerHandle | None = None
         self._keeping: set[asyncio.Task[None]] = set()
         self._peeking = counters.gauge("gateway.peeking", bound=connections.limits.openings)
         self._passed_on = counters.counter("gateway.passed_on")
         self._passed_in = counters.counter("gateway.passed_in")
+        self._relayed_in = counters.counter("gateway.relayed_in")
+        self._relayed_on = counters.counter("gateway.relayed_on")
         self._pass_failed = counters.counter("gateway.pass_failed")
         self._timeouts = counters.counter("gateway.peek_timeouts")
         self._paused = counters.counter("gateway.accept_paused")
 
     def start(self, listening: socket.socket) -> None:
-        """Accept from a listening socket, which is ours from now on, and from siblings. Raises OSError when they cannot reach us."""
+        """Accept from a listening socket, which is ours from now on, from siblings and from other nodes.
+
+        Raises OSError when siblings cannot reach us.
+        """
         try:
             self._passage.start()
         except BaseException:
             listening.close()
             raise
-        self._acceptor = Acceptor(listening, self._arrive, self._paused)
-        self._acceptor.start()
+        self._acceptors = [Acceptor(listening, self._arrive, self._paused)]
+        if self._routing.inner is not None:
+            self._acceptors.append(Acceptor(self._routing.inner.dup(), self._carried_here, self._paused))
+        for acceptor in self._acceptors:
+            acceptor.start()
 
     async def stop(self) -> None:
         """Accept no more and reset what waits. When it returns, everything kept is in the engine's hands. Idempotent."""
-        if self._acceptor is not None:
-            self._acceptor.stop()
-            self._acceptor = None
+        while self._acceptors:
+            self._acceptors.pop().stop()
         self._passage.stop()
+        await self._relay.stop()
         for peeked in tuple(self._waiting):
             self._give_up(peeked)
         if self._sweeping is not None:
@@ -102,10 +113,18 @@ class Arrivals:
 
     def _take_in(self, passed: socket.socket) -> None:
         self._passed_in.value += 1
+        self._let_in(passed)
+
+    def _carried_here(self, carried: socket.socket) -> None:
+        self._relayed_in.value += 1
+        self._let_in(carried)
+
+    def _let_in(self, accepted: socket.socket) -> None:
+        """From another worker: nobody looks at it again."""
         if self._connections.arrive():
-            self._take(passed)
+            self._take(accepted)
         else:
-            reset(passed)
+            reset(accepted)
 
     def _take(self, accepted: socket.socket) -> None:
         task = asyncio.get_running_loop().create_task(self._keep(accepted))
@@ -142,11 +161,19 @@ class Arrivals:
             self._take(accepted)
             return
         self._connections.depart(answered=True)
-        if self._passage.send(owner, accepted):
+        if not owner.startswith("/"):
+            self._carry(accepted, owner)
+        elif self._passage.send(owner, accepted):
             self._passed_on.value += 1
             accepted.close()
         else:
             self._pass_failed.value += 1
+            _answer(accepted, self._connections.overloaded())
+
+    def _carry(self, accepted: socket.socket, address: str) -> None:
+        if self._relay.carry(accepted, address):
+            self._relayed_on.value += 1
+        else:
             _answer(accepted, self._connections.overloaded())
 
     def _owner(self, path: bytes) -> str:

@@ -2,11 +2,14 @@
 
     accept ──▶ peek at the request line ──▶ Routing.whose ──▶ ours: keep       a sibling's: pass the socket on
                (arrivals.py)                                  (the engine)     (passage.py)
+                                                              another node's: carry the bytes there
+                                                              (relay.py)
 
 The one who accepts reads nothing: the owner gets the socket as it came and does the whole handshake itself.
 """
 
 from re import compile as pattern
+from socket import socket
 from typing import Final, Literal, Protocol
 
 REQUEST_LINE_BYTES_MAX: Final = 4096  # a longer one is nobody's path: ids.parse_path takes 512
@@ -21,12 +24,18 @@ class Routing(Protocol):
     address: str
     """The file path of the Unix socket where siblings pass us sockets; at most 107 bytes, in a directory that only we can write to."""
 
+    inner: socket | None
+    """A listening socket where other nodes carry connections to us; the engine accepts from a copy of it. None: they cannot."""
+
     def alone(self) -> bool:
-        """Whether no sibling shares the port: then nothing is looked at, sockets are kept at once."""
+        """Whether there is nobody else: then nothing is looked at, sockets are kept at once."""
         ...
 
     def whose(self, path: bytes) -> str:
-        """The address of the sibling that owns this request path; "" when it is ours or nobody's, for then our door answers."""
+        """Who owns this request path: the file path of a sibling's Unix socket, "host:port" of another node's inner one.
+
+        "" when it is ours or nobody's, for then our door answers.
+        """
         ...
 
 

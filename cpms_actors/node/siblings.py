@@ -1,7 +1,8 @@
-"""The other workers of this machine: whom an accepted socket is passed to."""
+"""The other workers, of this machine and of others: to whom an accepted connection is passed or carried."""
 
 import os
 import shutil
+import socket
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,48 +11,71 @@ from typing import Final
 
 import psutil
 
+from cpms_actors.base.errors import OperatorError
 from cpms_actors.base.ids import parse_path, slot_of
-from cpms_actors.bus.slots import Leases
+from cpms_actors.base.settings import Gateway
+from cpms_actors.bus.slots import Leases, Presence
+from cpms_actors.gateway.listening import endpoint, listen
 
 _PREFIX: Final = "cpms-worker-"
+_ANY: Final = ("", "0.0.0.0", "::")
 
 
 class Siblings:
-    """`gateway.routing.Routing` for the workers of one node, by who holds the slot of a request's charger."""
+    """`gateway.routing.Routing` for one worker, by who holds the slot of a request's charger."""
 
-    def __init__(self, node: str, address: str) -> None:
+    def __init__(self, node: str, address: str, inner: socket.socket | None = None) -> None:
         self.node = node
         self.address = address
+        self.inner = inner
         self.leases: Leases | None = None
 
+    @property
+    def inner_address(self) -> str:
+        """ "host:port" of the inner socket; "" without one."""
+        return endpoint(self.inner.getsockname()) if self.inner is not None else ""
+
     def alone(self) -> bool:
-        """Whether no other worker of this node is alive."""
-        return self.leases is None or not any(self._is_sibling(other.node, other.address) for other in self.leases.living())
+        """Whether no other worker that could be reached is alive."""
+        return self.leases is None or not any(self._way_to(other) for other in self.leases.living())
 
     def whose(self, path: bytes) -> str:
-        """Where to pass the socket of a request for this path; "" when it is ours, nobody's, or another node's."""
+        """Where the connection of a request for this path belongs; "" when it is ours, nobody's, or cannot be got there."""
         names = parse_path(path)
         leases = self.leases
         if names is None or leases is None:
             return ""
         owner = leases.owner(slot_of(*names))
         for other in leases.living():
-            if other.name == owner and self._is_sibling(other.node, other.address):
-                return other.address
+            if other.name == owner:
+                return self._way_to(other)
         return ""
 
-    def _is_sibling(self, node: str, address: str) -> bool:
-        return node == self.node and bool(address)
+    def _way_to(self, other: Presence) -> str:
+        return other.address if other.node == self.node else other.inner
 
 
 @contextmanager
-def siblings(node: str) -> Iterator[Siblings]:
-    """A short path for our own socket: a Unix address has 107 bytes, and only this user may look into the folder."""
+def siblings(node: str, gateway: Gateway) -> Iterator[Siblings]:
+    """The places where others reach us. Raises OperatorError when the inner address cannot be bound.
+
+    The path of the Unix socket is short, for its address has 107 bytes, and only this user may look into the folder.
+    """
     _sweep()
+    passing = gateway.engine == "picows"  # the reference engine takes nothing from anybody
+    host = gateway.inner_host or ("" if gateway.host in _ANY else gateway.host)
+    try:
+        inner = listen(host, 0) if host and passing else None
+    except OSError as error:
+        raise OperatorError(
+            "gateway.inner_host", f"cannot listen on {host}: {error.strerror}; name an address of this machine"
+        ) from error
     folder = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-"))
     try:
-        yield Siblings(node, str(folder / "pass.sock"))
+        yield Siblings(node, str(folder / "pass.sock") if passing else "", inner)
     finally:
+        if inner is not None:
+            inner.close()
         shutil.rmtree(folder, ignore_errors=True)
 
 

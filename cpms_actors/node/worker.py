@@ -153,7 +153,7 @@ class Worker:
         registry = await open_bucket(jetstream, subjects.REGISTRY_BUCKET, replicas)
         self._registry = Registry(self._bus.client, registry, self._charger_changed, self._tenant_changed)
         bucket = await open_bucket(jetstream, subjects.SLOTS_BUCKET, replicas)
-        presence = Presence(self.name, uuid4().hex, self._siblings.node, self._siblings.address)
+        presence = Presence(self.name, uuid4().hex, self._siblings.node, self._siblings.address, inner=self._siblings.inner_address)
         duties = Duties(self._slots_claimed, self._slots_renewed, self._slots_lost, self._settled, self._evict)
         leases = self._leases = Leases(self._bus.client, bucket, presence, range(SLOTS), duties)
         self._siblings.leases = leases
@@ -453,7 +453,7 @@ def run(settings: Settings, *, name: str = "", ready: Callable[[], None] = lambd
             ready()
 
         try:
-            with siblings(node) as others:
+            with siblings(node, settings.gateway) as others:
                 worker = Worker(settings, bridge, Bus(client, client.jetstream(), settings), name, others)
                 await bridge.on_host(worker.open)
                 await worker.supervisor().run(serving)

@@ -45,6 +45,7 @@ class Worker:
         self.name = name
         self.address = str(folder / name)
         self.lonely = lonely
+        self.inner: socket.socket | None = None
         self.others: dict[str, str] = {}  # name ─▶ address
         self.heads: list[Head] = []
         self.counters = Counters()

@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 
+from cpms_actors.base.errors import OperatorError
 from cpms_actors.base.ids import slot_of
+from cpms_actors.base.settings import Gateway
 from cpms_actors.bus.slots import Presence
 from cpms_actors.node.siblings import Siblings, siblings
 
@@ -23,7 +25,8 @@ def knowing(others: list[Presence], owner: str) -> Siblings:
 
 
 SIBLING = Presence("b@n", "1", "n", "/theirs")
-ELSEWHERE = Presence("c@m", "2", "m", "/far")
+ELSEWHERE = Presence("c@m", "2", "m", "/far", inner="10.0.0.2:4711")
+UNREACHED = Presence("e@m", "4", "m", "/far")
 MUTE = Presence("d@n", "3", "n", "")
 
 
@@ -33,7 +36,8 @@ MUTE = Presence("d@n", "3", "n", "")
         ([SIBLING, ELSEWHERE], "b@n", b"/ocpp/CP1", "/theirs"),
         ([SIBLING, ELSEWHERE], "a@n", b"/ocpp/CP1", ""),
         ([SIBLING, ELSEWHERE], "b@n", b"/nowhere", ""),
-        ([SIBLING, ELSEWHERE], "c@m", b"/ocpp/CP1", ""),
+        ([SIBLING, ELSEWHERE], "c@m", b"/ocpp/CP1", "10.0.0.2:4711"),
+        ([SIBLING, UNREACHED], "e@m", b"/ocpp/CP1", ""),
         ([ELSEWHERE], "b@n", b"/ocpp/CP1", ""),  # dead: its slots will be claimed
         ([MUTE], "d@n", b"/ocpp/CP1", ""),
         ([], "", b"/ocpp/CP1", ""),
@@ -54,7 +58,7 @@ def test_the_slot_that_is_asked_for_is_the_chargers() -> None:
     assert asked == [slot_of("acme", "CP-1")]
 
 
-@pytest.mark.parametrize(("others", "alone"), [([], True), ([ELSEWHERE, MUTE], True), ([SIBLING], False)])
+@pytest.mark.parametrize(("others", "alone"), [([], True), ([UNREACHED, MUTE], True), ([SIBLING], False), ([ELSEWHERE], False)])
 def test_alone_is_who_has_no_sibling_to_pass_to(others: list[Presence], alone: bool) -> None:
     assert knowing(others, "").alone() is alone
     assert Siblings("n", "/ours").alone()
@@ -63,10 +67,30 @@ def test_alone_is_who_has_no_sibling_to_pass_to(others: list[Presence], alone: b
 def test_the_folder_of_the_socket_is_ours_alone_and_goes_with_us_or_with_the_next_worker() -> None:
     killed = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True, check=True)
     left = Path(tempfile.mkdtemp(prefix=f"cpms-worker-{killed.stdout.strip()}-"))
-    with siblings("n") as ours:
+    with siblings("n", Gateway()) as ours:
         folder = Path(ours.address).parent
         assert folder.stat().st_mode & 0o777 == 0o700
         assert len(ours.address.encode()) < 108
         assert not left.exists()
         assert str(os.getpid()) in folder.name
     assert not folder.exists()
+
+
+@pytest.mark.parametrize(
+    ("gateway", "host"),
+    [
+        (Gateway(host="127.0.0.2"), "127.0.0.2"),
+        (Gateway(host="0.0.0.0"), ""),
+        (Gateway(host="", inner_host="127.0.0.3"), "127.0.0.3"),
+        (Gateway(engine="trio-websocket"), ""),
+    ],
+)
+def test_other_nodes_reach_us_where_that_is_one_address_and_the_engine_takes_them(gateway: Gateway, host: str) -> None:
+    with siblings("n", gateway) as ours:
+        assert ours.inner_address.rpartition(":")[0] == host
+        assert bool(ours.address) is (gateway.engine == "picows")
+
+
+def test_an_inner_address_of_another_machine_is_refused_with_the_remedy() -> None:
+    with pytest.raises(OperatorError, match="name an address of this machine"), siblings("n", Gateway(inner_host="192.0.2.1")):
+        pass
