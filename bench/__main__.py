@@ -19,8 +19,11 @@ from cpms_actors.base.errors import CpmsError
 from cpms_actors.base.settings import Logs
 from cpms_actors.observe import logs
 
-QUESTIONS: Final = ("gateway", "turn")  # modules of bench, imported when they are asked
-WRITTEN: Final = "gateway"  # the one whose answer is kept
+QUESTIONS: Final = ("gateway", "admission", "turn")  # modules of bench, imported when they are asked
+WRITTEN: Final = {  # whose answer is kept, and what its section of the results is called
+    "gateway": "What a message costs, and an idle charger",
+    "admission": "How many chargers a worker lets in per second",
+}
 RESULTS: Final = Path(__file__).with_name("RESULTS.md")
 INTERRUPTED: Final = 130
 
@@ -36,10 +39,10 @@ def main() -> int:
     parser.add_argument("--connections", type=_positive(int), default=400, help="of the closed loop [default: 400]")
     parser.add_argument("--rounds", type=_positive(int), default=3, help="in which every server is measured once [default: 3]")
     parser.add_argument("--idle", type=_positive(int), default=5000, help="chargers whose memory is measured [default: 5000]")
-    parser.add_argument("--write", action="store_true", help="keep the answer of gateway in bench/RESULTS.md")
+    parser.add_argument("--write", action="store_true", help="keep the answer in bench/RESULTS.md")
     asked = parser.parse_args()
-    if asked.write and asked.name != WRITTEN:
-        parser.error(f"--write keeps the answer of {WRITTEN}, and of nothing else")
+    if asked.write and asked.name not in WRITTEN:
+        parser.error(f"--write keeps the answers of {' and '.join(WRITTEN)}, and of nothing else")
     logs.configure(Logs(level="warning"))
     question: Question = import_module(f"bench.{asked.name}").run
     try:
@@ -51,8 +54,16 @@ def main() -> int:
         return INTERRUPTED
     sys.stdout.write(msgspec.json.encode(outcome.figures).decode() + "\n" if asked.json else outcome.text)
     if asked.write:
-        RESULTS.write_text(f"# What a message costs, and an idle charger\n\nWritten by `just bench gateway --write`.\n\n{outcome.text}")
+        RESULTS.write_text(with_section(RESULTS.read_text(), WRITTEN[asked.name], asked.name, outcome.text))
     return 0
+
+
+def with_section(results: str, title: str, name: str, text: str) -> str:
+    """The results with this answer in its place; the others stay as they are."""
+    head, *sections = results.split("\n## ")
+    kept = {section.partition("\n")[0]: section for section in sections}
+    kept[title] = f"{title}\n\nWritten by `just bench {name} --write`.\n\n{text.rstrip()}\n"
+    return "\n## ".join((head.rstrip() + "\n", *(section.rstrip() + "\n" for section in kept.values())))
 
 
 def _positive(kind: Callable[[str], T]) -> Callable[[str], T]:

@@ -140,7 +140,7 @@ class Hall:
 def run(options: Options) -> Outcome:
     """Measure it all. Raises OperatorError."""
     cores = share_cores()
-    with _scratch() as folder, _kept_to(cores.others):
+    with scratch() as folder, kept_to(cores.others):
         report = uvloop.run(_until_stopped(options, cores, folder))
     figures: dict[str, Any] = dict(report.figures)
     figures |= msgspec.to_builtins(report.memory)
@@ -235,7 +235,7 @@ async def _grown_kib(server: Server, count: int, rest_s: float) -> float:
 
 
 @contextmanager
-def _kept_to(cores: frozenset[int]) -> Iterator[None]:
+def kept_to(cores: frozenset[int]) -> Iterator[None]:
     """This process and the brokers, which inherit it, run on these cores."""
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, cores)
@@ -246,7 +246,7 @@ def _kept_to(cores: frozenset[int]) -> Iterator[None]:
 
 
 @contextmanager
-def _scratch() -> Iterator[Path]:
+def scratch() -> Iterator[Path]:
     """A directory that is removed whatever happens; on the disk where this system keeps temporary files."""
     folder = Path(tempfile.mkdtemp(prefix="cpms-bench-"))
     try:

@@ -3,13 +3,14 @@
     python -m bench.load ws://127.0.0.1:9000/ocpp          orders on stdin, one JSON object a line; an answer to each on stdout
 
 `Connect` opens WebSockets (picows on uvloop), boots the chargers and, if asked to, starts a transaction on each: what they measure from
-then on belongs to it. `Window` lets all of them talk, waits until the server is warm, and counts for some seconds: messages answered,
-and the CPU time of the server over exactly those. Every answer must be the CALLRESULT of its question; anything else ends the load with
-a sentence, so that no figure is ever one of errors.
+then on belongs to it. `Admit` connects and boots many at once and measures that. `Window` lets all of them talk, waits until the server
+is warm, and counts for some seconds: messages answered, and the CPU time of the server over exactly those. Every answer must be the
+CALLRESULT of its question; anything else ends the load with a sentence, so that no figure is ever one of errors.
 """
 
 import asyncio
 import sys
+from base64 import b64encode
 from collections.abc import Coroutine
 from datetime import UTC, datetime
 from time import perf_counter
@@ -48,6 +49,15 @@ class Connect(Struct, frozen=True, tag="connect"):
     charging: bool
 
 
+class Admit(Struct, frozen=True, tag="admit"):
+    """Connect and boot `count` chargers, `together` of them at any moment, with HTTP Basic authentication; `pid` is the server's."""
+
+    count: int
+    together: int
+    password: str
+    pid: int
+
+
 class Window(Struct, frozen=True, tag="window"):
     """Let every charger send this action for `warm_s`, then measure for `seconds`; `pid` is the server's."""
 
@@ -63,6 +73,15 @@ class Connected(Struct, frozen=True):
     connections: int
 
 
+class Admitted(Struct, frozen=True):
+    """The answer to Admit. Latencies are from dialling to the answer to BootNotification."""
+
+    seconds: float
+    cpu_s: float
+    p50_ms: float
+    p99_ms: float
+
+
 class Measured(Struct, frozen=True):
     """The answer to Window. Latencies are what a charger of the full closed loop sees."""
 
@@ -73,7 +92,7 @@ class Measured(Struct, frozen=True):
     p99_ms: float
 
 
-_ORDER: Final[msgspec.json.Decoder[Connect | Window]] = msgspec.json.Decoder(Connect | Window)
+_ORDER: Final[msgspec.json.Decoder[Connect | Admit | Window]] = msgspec.json.Decoder(Connect | Admit | Window)
 
 
 class LoadFailed(Exception):
@@ -190,8 +209,31 @@ class _Fleet:
     async def _join_some(self, numbers: range, charging: bool) -> list[_Charger]:
         return await asyncio.gather(*(self._join(number, charging) for number in numbers))
 
-    async def _join(self, number: int, charging: bool) -> _Charger:
+    async def admit(self, order: Admit) -> Admitted:
+        """Connect and boot. Raises LoadFailed."""
+        first = len(self._chargers)
+        waiting = iter(range(first, first + order.count))
+        latencies: list[float] = []
+
+        async def join_one_after_the_other() -> None:
+            for number in waiting:
+                began = perf_counter()
+                self._chargers.append(await self._join(number, charging=False, password=order.password))
+                latencies.append(perf_counter() - began)
+
+        async def join_all() -> None:
+            await asyncio.gather(*(join_one_after_the_other() for _ in range(order.together)))
+
+        cpu, began = cpu_s(order.pid), perf_counter()
+        await self._unless_broken(join_all())
+        elapsed, cpu = perf_counter() - began, cpu_s(order.pid) - cpu
+        latencies.sort()
+        return Admitted(elapsed, cpu, _quantile_ms(latencies, 0.5), _quantile_ms(latencies, 0.99))
+
+    async def _join(self, number: int, charging: bool, password: str = "") -> _Charger:
         headers = {"Sec-WebSocket-Protocol": "ocpp1.6"}
+        if password:
+            headers["Authorization"] = f"Basic {b64encode(f'CP{number}:{password}'.encode()).decode()}"
         try:
             _, charger = await ws_connect(lambda: _Charger(self), f"{self._url}/CP{number}", extra_headers=headers)
         except (OSError, WSError) as error:
@@ -248,8 +290,13 @@ async def _obey(url: str) -> None:
     _say(READY.encode())
     while line := await orders.readline():
         order = _ORDER.decode(line)
-        answer = await (fleet.connect(order) if isinstance(order, Connect) else fleet.measure(order))
-        _say(msgspec.json.encode(answer))
+        match order:
+            case Connect():
+                _say(msgspec.json.encode(await fleet.connect(order)))
+            case Admit():
+                _say(msgspec.json.encode(await fleet.admit(order)))
+            case Window():
+                _say(msgspec.json.encode(await fleet.measure(order)))
 
 
 def _say(line: bytes) -> None:

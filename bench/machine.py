@@ -3,6 +3,7 @@
 import os
 import platform
 import subprocess
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,13 @@ def describe(folder: Path) -> dict[str, Any]:
         "disk": _disk(folder),
         "load_average": round(os.getloadavg()[0], 2),
     }
+
+
+def sentence(conditions: Mapping[str, Any]) -> str:
+    """What `describe` found, for people."""
+    names = ("date", "commit", "machine", "system", "disk", "load_average")
+    date, commit, machine, system, disk, load = (conditions[name] for name in names)
+    return f"{date}, commit {commit}. {machine}; {system}; {disk}; load average before {load}."
 
 
 def _processor() -> str:

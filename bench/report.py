@@ -5,6 +5,8 @@ from typing import Any, Final
 
 from msgspec import Struct
 
+from bench.machine import sentence
+
 LABELS: Final = {
     "raw_echo": "bare picows echo, MeterValues",
     "raw_echo_heartbeat": "bare picows echo, Heartbeat",
@@ -83,7 +85,7 @@ def text(report: Report) -> str:
     """Conditions, the table, the verdicts: Markdown."""
     c, memory, multiples = report.conditions, report.memory, ratios(report)
     lines = [
-        f"{c['date']}, commit {c['commit']}. {c['machine']}; {c['system']}; {c['disk']}; load average before {c['load_average']}.",
+        sentence(c),
         f"{c['connections']} chargers in a closed loop, {c['message_bytes']}-byte MeterValues, medians of {c['rounds']} rounds "
         f"of {c['seconds']:g} s.",
         "",

@@ -24,7 +24,7 @@ from cpms_actors.bus import questions, subjects
 from cpms_actors.bus.client import connect
 from cpms_actors.bus.commands import WorkerStatus
 from cpms_actors.bus.live import open_bucket
-from cpms_actors.domain.access import ChargerRecord, Tenant, Verdict
+from cpms_actors.domain.access import ChargerRecord, Tenant, Verdict, credential_digest
 from cpms_actors.node import broker, ready
 from cpms_actors.node.data_dir import HOST, DataDir
 from cpms_actors.node.servers import nats_server
@@ -54,20 +54,31 @@ class Cpms:
 
 @asynccontextmanager
 async def worker(
-    folder: Path, cores: Cores, chargers: int, *, engine: Engine = "picows", sync_interval: str = broker.SYNC_DEFAULT
+    folder: Path,
+    cores: Cores,
+    chargers: int,
+    *,
+    engine: Engine = "picows",
+    sync_interval: str = broker.SYNC_DEFAULT,
+    password: str = "",
 ) -> AsyncIterator[Cpms]:
-    """A worker that serves `chargers` chargers of the default tenant while the block runs; everything of it lies in `folder`."""
+    """A worker that serves `chargers` chargers of the default tenant while the block runs; everything of it lies in `folder`.
+
+    With a password all of them have it (security profile 1), without one they come as they are.
+    """
     async with AsyncExitStack() as stack:
         bus = await stack.enter_async_context(nats_server(folder, sync_interval=sync_interval))
         client = await connect(Nats(url=bus.system_url), "bench", patient=False)
         stack.push_async_callback(client.close)
         await _answer_questions(client)
-        await _register(await open_bucket(client.jetstream(), subjects.REGISTRY_BUCKET, 1), chargers)
+        key = DataDir(folder).secrets().credential_key
+        credential = credential_digest(key.encode(), password) if password else None
+        await _register(await open_bucket(client.jetstream(), subjects.REGISTRY_BUCKET, 1), chargers, credential)
         settings = Settings(
             nats=Nats(url=bus.system_url),
             gateway=Gateway(host=HOST, port=DataDir(folder).port("gateway"), engine=engine),
             logs=Logs(level="warning"),
-            credential_key=DataDir(folder).secrets().credential_key,
+            credential_key=key,
             data=str(folder),
         )
         starting = running(
@@ -82,12 +93,12 @@ async def worker(
         yield Cpms(process, f"ws://{HOST}:{settings.gateway.port}/ocpp", client)
 
 
-async def _register(registry: KeyValue, count: int) -> None:
-    """Let the chargers CP0 and following in, without credentials."""
+async def _register(registry: KeyValue, count: int, credential: bytes | None) -> None:
+    """Let the chargers CP0 and following in."""
     await registry.put(f"tenant.{DEFAULT_TENANT}", msgspec.msgpack.encode(Tenant(DEFAULT_TENANT, profile0=True)))
 
     async def put(number: int) -> None:
-        record = ChargerRecord(DEFAULT_TENANT, f"CP{number}", security_profile=0)
+        record = ChargerRecord(DEFAULT_TENANT, f"CP{number}", 0 if credential is None else 1, credential)
         key = subjects.charger_key(slot_of(DEFAULT_TENANT, record.identity), DEFAULT_TENANT, record.identity)
         await registry.put(f"charger.{key}", msgspec.msgpack.encode(record))
 

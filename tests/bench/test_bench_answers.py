@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from bench.__main__ import with_section
+
 ROOT = Path(__file__).parents[2]
 RUN_S = 90
 LINES = {
@@ -84,6 +86,31 @@ def test_verdicts_follow_from_the_figures() -> None:
         assert verdict["met"] is (found <= bound if kind == "at_most" else found >= bound)
 
 
+@needs_two_cores
+def test_admissions_are_counted_and_the_worker_uses_no_more_than_its_core() -> None:
+    run = bench("admission", "--json", "--idle", "50", "--rounds", "2")
+    assert run.returncode == 0, run.stderr
+    answer = json.loads(run.stdout)
+    assert answer["admissions_per_s"] > 0
+    assert answer["admissions_per_s"] * answer["cpu_us_per_admission"] / 1e6 <= 1.1
+    assert answer["per_core"] == pytest.approx(1e6 / answer["cpu_us_per_admission"], rel=0.01)
+    assert len(answer["rates"]) == len(answer["cpu_us_rounds"]) == 2
+    target = answer["targets"]["admissions_per_s"]
+    assert target == {"found": answer["admissions_per_s"], "at_least": 1500, "met": answer["admissions_per_s"] >= 1500}
+
+
+def test_an_answer_takes_the_place_of_the_one_before_and_leaves_the_others() -> None:
+    results = "# Figures\n"
+    for number in (1, 2):
+        results = with_section(results, "One", "one", f"first {number}\n")
+        results = with_section(results, "Two", "two", "second")
+    sections = results.split("\n## ")
+    assert (sections[0].strip(), len(sections)) == ("# Figures", 3)
+    assert "first 2" in sections[1]
+    assert "first 1" not in results
+    assert "second" in sections[2]
+
+
 def test_a_turn_is_measured_in_every_version() -> None:
     run = bench("turn", "--json", "--seconds", "0.01")
     assert run.returncode == 0, run.stderr
@@ -99,7 +126,7 @@ def test_a_turn_is_measured_in_every_version() -> None:
 @pytest.mark.parametrize(
     ("arguments", "remedy"),
     [
-        (("turn", "--write"), "--write keeps the answer of gateway"),
+        (("turn", "--write"), "--write keeps the answers of gateway and admission"),
         (("gateway", "--seconds", "0"), "--seconds"),
         (("nothing",), "choose from"),
     ],
