@@ -5,7 +5,9 @@ BootNotification answered. The worker is `cpms worker` as it is deployed and has
 `admissions_per_s` is what was reached together with that load, `per_core` what the worker's own CPU time would allow; the p99 is from
 dialling to the answer to BootNotification, with `together` chargers at it at any moment.
 
-Every round admits `--idle` chargers more to those that are connected already. The first round is not counted: it warms the worker.
+Every round admits `--idle` chargers more to those that are connected already, or as many as leave room for all rounds in one process.
+The
+first round is not counted: it warms the worker.
 """
 
 import asyncio
@@ -15,6 +17,7 @@ from typing import Any, Final
 
 import msgspec
 import uvloop
+from msgspec.structs import replace
 
 from bench import load
 from bench.gateway import kept_to, scratch
@@ -27,6 +30,7 @@ from bench.workers import worker
 TOGETHER: Final = 128
 PASSWORD: Final = "0123456789abcdef0123"
 TARGET: Final = 1500
+CONNECTED_MAX: Final = 16_000  # a worker takes 18,000
 
 _ADMITTED: Final = msgspec.json.Decoder(Admitted)
 
@@ -35,6 +39,7 @@ def run(options: Options) -> Outcome:
     """Measure it. Raises OperatorError."""
     cores = share_cores()
     with scratch() as folder, kept_to(cores.others):
+        options = replace(options, idle=min(options.idle, CONNECTED_MAX // (options.rounds + 1)))
         rounds = uvloop.run(_rounds(options, cores, folder))
         figures = _figures(options, rounds) | {"conditions": describe(folder)}
     return Outcome(figures, _text(figures))
