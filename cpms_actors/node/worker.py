@@ -14,12 +14,10 @@
 Here ports meet adapters; the rules are elsewhere.
 """
 
-import asyncio
 import gc
 import os
 import socket
-from collections.abc import Awaitable, Callable, Mapping, Sequence, Set
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Set
 from time import time_ns
 from typing import Any, Final
 from uuid import uuid4
@@ -28,34 +26,30 @@ import msgspec
 import psutil
 import trio
 from msgspec.structs import replace
-from nats.aio.client import Client
-from nats.errors import Error as NatsError
-from nats.js import JetStreamContext
-from nats.js.kv import KeyValue
 
-from cpms_actors.base.errors import Unavailable
-from cpms_actors.base.ids import DEFAULT_TENANT, LANES, SLOTS, from_subject_token, lane_of, parse_path, slot_of
+from cpms_actors.base.ids import LANES, parse_path, slot_of
 from cpms_actors.base.settings import Settings
-from cpms_actors.bus import questions, spare_ids, subjects
+from cpms_actors.bus import questions, subjects
 from cpms_actors.bus.client import connect
 from cpms_actors.bus.commands import WorkerStatus
 from cpms_actors.bus.journal import Journal, ensure_stream
-from cpms_actors.bus.live import LiveStore, open_bucket
+from cpms_actors.bus.live import open_bucket
 from cpms_actors.bus.publishing import StreamPublisher
-from cpms_actors.bus.questions import IdBlock
 from cpms_actors.bus.registry import Registry
-from cpms_actors.bus.slots import Duties, Leases, Presence
 from cpms_actors.charger.behaviour import Behaviour
 from cpms_actors.charger.charger import Charger
 from cpms_actors.charger.line import Line
-from cpms_actors.charger.office import Office, Slot
+from cpms_actors.charger.office import Office
 from cpms_actors.domain.access import ChargerRecord, Tenant, Verdict
 from cpms_actors.domain.events import IdToken
 from cpms_actors.gateway.engine import Admitted, Door, Engine, Head, Receiver, Refused
 from cpms_actors.gateway.engines.choice import engine_of
 from cpms_actors.gateway.handshake import Admission, Lookups, door, overloaded
 from cpms_actors.node.siblings import Siblings, siblings
+from cpms_actors.node.worker_bus import Bus
 from cpms_actors.node.worker_desk import Desk, lane_journals
+from cpms_actors.node.worker_ids import Lessee
+from cpms_actors.node.worker_slots import WorkerSlots
 from cpms_actors.observe import logs
 from cpms_actors.observe.counters import Counters
 from cpms_actors.ocpp.dialect import Dialect
@@ -70,8 +64,6 @@ log = logs.get("worker")
 
 TURNS_MAX: Final = 10_000
 HOUSEKEEPING_S: Final = 5.0
-LEASE_CHECK_S: Final = 1.0
-SETTLE_S: Final = 1.0
 READ_AT_START_S: Final = 30.0
 ELSEWHERE_RETRY_S: Final = 2
 GC_THRESHOLDS: Final = (50_000, 20, 100)
@@ -82,61 +74,36 @@ def clock() -> int:
     return time_ns() // 1_000_000
 
 
-class Bus:
-    """The NATS side of a worker: the connection and what rests on it. Host loop."""
-
-    def __init__(self, client: Client, jetstream: JetStreamContext, settings: Settings) -> None:
-        self.client = client
-        self.jetstream = jetstream
-        self.settings = settings
-
-    async def request(self, subject: str, data: bytes, timeout_s: float) -> bytes:
-        """Ask; raises Unavailable when nobody answers in time."""
-        try:
-            return (await self.client.request(subject, data, timeout=timeout_s)).data
-        except (NatsError, TimeoutError, OSError) as error:
-            raise Unavailable(f"{subject}: {error!r}") from error
-
-    async def spare_ids(self) -> IdBlock:
-        """Transaction ids without the session pool. Raises Unavailable."""
-        try:
-            return await spare_ids.lease(await open_bucket(self.jetstream, subjects.IDS_BUCKET, self.settings.nats.replicas))
-        except (NatsError, TimeoutError, OSError) as error:
-            raise Unavailable(f"spare ids: {error!r}") from error
-
-
 class Worker:
     """One worker: the slots it owns and the chargers on them."""
 
     def __init__(self, settings: Settings, bridge: Bridge, bus: Bus, name: str, siblings: Siblings) -> None:
         self.settings = settings
         self.name = name
-        self._siblings = siblings
         self.started_at = clock()
         self._bridge = bridge
         self._bus = bus
         self._counters = Counters()
         self._turns = TaskPool("turns", TURNS_MAX)
-        self._live = LiveStore(bus.jetstream, self._fenced)
         self._desk = Desk(self, bridge, bus.client, self._turns)
         writer = f"{name}.{self.started_at}.{uuid4().hex[:8]}"  # page numbers count within it: no other process may ever have it
         publisher = StreamPublisher(bus.client)
         self._journal = Journal(publisher, range(LANES), writer, settings.journal, bus.client.max_payload)
-        self._slots: dict[int, Slot] = {}
+        self._slots = WorkerSlots(bus.jetstream, self._journal, siblings, self._desk.follow)
+        self._siblings = siblings
         self._dialects: dict[str, Dialect] = {"1.6": Dialect16(), "2.0.1": dialect201(), "2.1": dialect21()}
         self._behaviours: dict[str, Behaviour] = {}
-        self._chargers: dict[tuple[str, str], Charger] = {}
+        self._chargers = self._slots.chargers
         self._office = Office(
             settings.charging,
-            live=self._live,
+            live=self._slots.live,
             tasks=self._turns.start,
             ask_verdict=self._ask_verdict,
             clock=clock,
             new_id=lambda: uuid4().hex,
         )
         self._registry: Registry | None = None
-        self._live_bucket: KeyValue | None = None
-        self._leases: Leases | None = None
+        self._lessee = Lessee(self._office.ids, bridge, bus)
         self._engine: Engine | None = None
         self._lag_ms = 0.0
         self._rate = 0.0
@@ -149,27 +116,22 @@ class Worker:
         settings, jetstream = self.settings, self._bus.jetstream
         await ensure_stream(jetstream, settings)
         replicas = settings.nats.replicas
-        self._live_bucket = await open_bucket(jetstream, subjects.LIVE_BUCKET, replicas)
         registry = await open_bucket(jetstream, subjects.REGISTRY_BUCKET, replicas)
         self._registry = Registry(self._bus.client, registry, self._charger_changed, self._tenant_changed)
-        bucket = await open_bucket(jetstream, subjects.SLOTS_BUCKET, replicas)
-        presence = Presence(self.name, uuid4().hex, self._siblings.node, self._siblings.address, inner=self._siblings.inner_address)
-        duties = Duties(self._slots_claimed, self._slots_renewed, self._slots_lost, self._settled, self._evict)
-        leases = self._leases = Leases(self._bus.client, bucket, presence, range(SLOTS), duties)
-        self._siblings.leases = leases
-        await leases.begin()
+        await self._slots.open(self._bus.client, jetstream, self.name, replicas)
 
     def supervisor(self) -> Supervisor:
         """The tree."""
-        assert self._registry is not None and self._leases is not None  # noqa: PT018  # opened before
+        leases = self._slots.leases
+        assert self._registry is not None and leases is not None  # noqa: PT018  # opened before
         return Supervisor(
             "worker",
             [
                 ChildSpec("journal", self._on_host(self._journal.run)),
-                ChildSpec("live", self._on_host(self._live.run)),
+                ChildSpec("live", self._on_host(self._slots.live.run)),
                 ChildSpec("registry", self._on_host(self._registry.run)),
-                ChildSpec("slots", self._on_host(self._leases.run)),
-                ChildSpec("ids", self._lease_ids),
+                ChildSpec("slots", self._on_host(leases.run)),
+                ChildSpec("ids", self._lessee.run),
                 ChildSpec("turns", self._turns.run),
                 ChildSpec("desk", self._desk.run),
                 ChildSpec("gateway", self._serve_chargers),
@@ -216,7 +178,7 @@ class Worker:
 
         def answer(head: Head) -> Admitted | Refused:
             names = parse_path(head.path)
-            if names is not None and (slot_of(*names) not in self._slots or self._suspended):
+            if names is not None and (slot_of(*names) not in self._slots.served or not self._slots.open_to_newcomers):
                 return overloaded(ELSEWHERE_RETRY_S)
             return inner(head)
 
@@ -232,7 +194,7 @@ class Worker:
         key = (tenant.id, record.identity)
         charger = self._chargers.get(key)
         if charger is None:
-            slot = self._slots[slot_of(*key)]
+            slot = self._slots.served[slot_of(*key)]
             charger = self._chargers[key] = Charger(self._office, slot, record, self._behaviour(tenant))
         return charger
 
@@ -259,65 +221,14 @@ class Worker:
         if charger.line is not None and (record is None or not record.enabled):
             charger.line.close(1008, "this charger is no longer registered here")
 
-    # -- slots
-
     @property
     def slots(self) -> Set[int]:
         """The slots that this worker serves."""
-        return self._slots.keys()
-
-    @property
-    def _suspended(self) -> bool:
-        return self._leases is not None and self._leases.suspended
-
-    async def _slots_claimed(self, epochs: Mapping[int, int]) -> None:
-        """They are ours: read what their chargers left behind, and serve them."""
-        assert self._live_bucket is not None  # opened before
-        found = await self._live.load(self._live_bucket, epochs)
-        lanes = self._journal.lanes
-        self._slots |= {slot: Slot(slot, lane_of(slot), epoch, lanes[lane_of(slot)]) for slot, epoch in epochs.items()}
-        log.info("slots_served", slots=len(self._slots), gained=len(epochs), checkpoints=found)
-        await self._desk.follow()
-
-    def _slots_renewed(self, epochs: Mapping[int, int]) -> None:
-        """They are still ours, and nobody else had them: their chargers go on under the new epoch."""
-        for slot, epoch in epochs.items():
-            self._slots[slot].epoch = epoch
-
-    async def _slots_lost(self, slots: Sequence[int]) -> None:
-        """They are not ours any more: their chargers are sent away, and nobody new is let in. Host loop, as all that is here."""
-        for slot in slots:
-            self._slots.pop(slot, None)
-        lost = set(slots)
-        for key in [key for key, charger in self._chargers.items() if charger.slot.number in lost]:
-            charger = self._chargers.pop(key)  # should it come back here, it starts from its checkpoint
-            if charger.line is not None:
-                charger.line.close(1012, "this charger is served elsewhere now")
-        await self._desk.follow()
-
-    async def _settled(self) -> None:
-        """What was said for slots that we give back is stored, or has had its time."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(SETTLE_S):
-                while self._live.waiting or any(lane.statistics.waiting for lane in self._journal.lanes):  # noqa: ASYNC110  # two things
-                    await asyncio.sleep(SETTLE_S / 100)
-
-    def _evict(self) -> None:
-        """We have had no contact with the broker for long, and others can serve our chargers."""
-        for charger in self._chargers.values():
-            if charger.line is not None:
-                charger.line.close(1012, "this worker has lost touch; connect again")
+        return self._slots.served.keys()
 
     def find(self, tenant: str, identity: str) -> Charger | None:
         """The charger, when it is connected or was lately."""
         return self._chargers.get((tenant, identity))
-
-    def _fenced(self, key: str) -> None:
-        """Another worker owns this charger's slot: what we would answer is not ours to say."""
-        _, tenant, identity = key.split(".")
-        charger = self._chargers.get((from_subject_token(tenant), from_subject_token(identity)))
-        if charger is not None and charger.line is not None:
-            charger.line.close(1012, "this charger is served elsewhere now")
 
     # -- the pools
 
@@ -326,38 +237,6 @@ class Worker:
         subject = subjects.session(lane, questions.AUTHORIZE)
         answer = await self._bridge.on_host(self._bus.request, subject, question, self.settings.charging.authorize_timeout_s)
         return questions.decode_verdict(answer)
-
-    async def _lease_ids(self, started: Callable[[], None]) -> None:
-        """Keep blocks of transaction ids ahead; `started` after the first try, so that no charger comes before it.
-
-        While the pool is away, what is ahead is given out, and then spare ones.
-        """
-        ids = self._office.ids
-        while True:
-            try:
-                while ids.wanted:
-                    self._add(await self._bridge.on_host(self._lease_block))
-            except Unavailable as error:
-                log.warning("no_transaction_ids_leased", left=ids.left, error=str(error))
-                if not ids.left:
-                    await self._take_spare()
-            started()
-            await trio.sleep(LEASE_CHECK_S)
-
-    async def _lease_block(self) -> IdBlock:
-        """Host loop."""
-        question = questions.ENCODE(questions.LeaseQuestion(DEFAULT_TENANT, 1))
-        subject = subjects.session(0, questions.LEASE)
-        return questions.decode_id_block(await self._bus.request(subject, question, self.settings.nats.request_timeout_s))
-
-    async def _take_spare(self) -> None:
-        try:
-            self._add(await self._bridge.on_host(self._bus.spare_ids))
-        except Unavailable as error:
-            log.error("no_transaction_ids_at_all", error=str(error))
-
-    def _add(self, block: IdBlock) -> None:
-        self._office.ids.add(block.first, block.last)
 
     # -- how it is doing
 
@@ -372,7 +251,7 @@ class Worker:
             name=self.name,
             pid=os.getpid(),
             started_at=self.started_at,
-            slots=len(self._slots),
+            slots=len(self._slots.served),
             connections=self._engine.open_count if self._engine is not None else 0,
             open_transactions=sum(len(charger.actor.state.open) for charger in self._chargers.values()),
             messages_in=office.counters.messages_in,
@@ -385,7 +264,7 @@ class Worker:
                 "mailbox": office.counters.mailbox_refusals,
                 "journal": office.counters.journal_refusals,
                 "turns": tasks.refused,
-                "checkpoints": self._live.refusals,
+                "checkpoints": self._slots.live.refusals,
                 "transaction_ids": office.ids.refusals,
             },
             counters={
@@ -394,19 +273,13 @@ class Worker:
                 "chargers": len(self._chargers),
                 "turns": tasks.tasks,
                 "turns_peak": tasks.peak,
-                "checkpoints": self._live.saved,
+                "checkpoints": self._slots.live.saved,
                 "transaction_ids_left": office.ids.left,
                 "verdicts": len(office.verdicts),
                 "verdicts_offline": office.verdicts.offline,
-                **self._slot_counters(),
+                **self._slots.counters(),
             },
         )
-
-    def _slot_counters(self) -> dict[str, int]:
-        leases = self._leases
-        if leases is None:
-            return {}
-        return {"slots_claimed": leases.claims, "slots_left": leases.losses, "suspensions": leases.suspensions}
 
     async def _keep_house(self, started: Callable[[], None]) -> None:
         """Forget chargers that are gone and measure how late the loop is."""
