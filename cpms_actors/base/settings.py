@@ -40,10 +40,10 @@ class Postgres(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Gateway(Struct, frozen=True, forbid_unknown_fields=True):
-    """Sockets. Sizes in bytes, times in seconds.
+    """Sockets. Sizes in bytes, times in seconds, lag in milliseconds.
 
     `inner_host` is the address on which workers of other nodes carry connections to this one; empty: `host`, unless that is every
-    address.
+    address. The last three are gates against storms of reconnects, which refuse with 503 and a Retry-After; 0 opens a gate for good.
     """
 
     host: str = "127.0.0.1"
@@ -57,6 +57,9 @@ class Gateway(Struct, frozen=True, forbid_unknown_fields=True):
     pong_deadline_s: float = 20.0
     connections_max: int = 18_000
     inner_host: str = ""
+    admissions_per_s: int = 2000  # after a burst of one second's worth
+    lag_max_ms: float = 250.0  # a loop that is later than this lets in fewer, until it is not
+    flaps_max: int = 6  # connections within a minute that end within ten seconds and without a message, then the charger is held off
 
 
 class Charging(Struct, frozen=True, forbid_unknown_fields=True):

@@ -22,6 +22,7 @@ Whoever carries this out keeps to four rules, each of which a history of the pro
 """
 
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Final
 
@@ -110,6 +111,7 @@ def owner_of(slot: int, members: Iterable[str]) -> str:
     return max(members, key=lambda member: (_score(slot, member), member))
 
 
+@lru_cache(maxsize=8192)  # asked again and again for the same few members
 def _score(slot: int, member: str) -> bytes:
     return blake2b(f"{slot}|{member}".encode(), digest_size=8).digest()
 

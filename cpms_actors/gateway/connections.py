@@ -4,11 +4,13 @@ Both engines keep their books here, so that both count the same things under the
 refuse at the same bounds. Nothing here knows a socket or a loop.
 """
 
+import time
 from collections.abc import Callable, Iterator
 from random import Random
 from typing import Final, Generic, TypeVar
 
 from cpms_actors.gateway.engine import Admitted, Door, Head, Limits, Refused
+from cpms_actors.gateway.gates import Gates
 from cpms_actors.gateway.handshake import overloaded
 from cpms_actors.gateway.pings import Pinged, Rounds, Wheel
 from cpms_actors.observe import logs
@@ -26,14 +28,25 @@ _Peer = TypeVar("_Peer", bound=Pinged)
 
 
 class Connections(Generic[_Peer]):
-    """The books of one engine. `chance` draws from 0 … 1. `emptied` is called whenever the last open connection has gone."""
+    """The books of one engine. `emptied` is called whenever the last open connection has gone.
 
-    def __init__(self, door: Door, limits: Limits, counters: Counters, chance: Callable[[], float] | None = None) -> None:
+    `chance` draws from 0 … 1, `clock` tells seconds. The engine calls `gates.probe` every `gates.WINDOW_S`.
+    """
+
+    def __init__(
+        self,
+        door: Door,
+        limits: Limits,
+        counters: Counters,
+        chance: Callable[[], float] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.limits = limits
         self.rounds = Rounds.of(limits.ping_interval_s, limits.pong_deadline_s)
         self.emptied: Callable[[], None] = _nothing
         self._door = door
         self._chance = chance or Random().random
+        self.gates = Gates(limits, counters, self._chance, clock)
         self._wheel: Wheel[_Peer] = Wheel(self.rounds.spokes)
         self._open = counters.gauge("gateway.open", bound=limits.connections)
         self._opening = counters.gauge("gateway.opening", bound=limits.openings)
@@ -65,16 +78,19 @@ class Connections(Generic[_Peer]):
             self._unanswered.value += 1
 
     def answer(self, head: Head) -> Admitted | Refused:
-        """Ask the door, if there is room. A door that raises refuses with 500."""
+        """Ask the door, if there is room and the gates let pass. A door that raises refuses with 500."""
         if len(self._wheel) >= self.limits.connections:
             self._open.refuse()
             return self.overloaded(head)
+        held = self.gates.refusal(head.path)
+        if held is not None:
+            return self.refuse(held, head)
         try:
             answer = self._door(head)
         except Exception:  # the boundary: whatever is wrong with one head must not reach the listening socket
             self.fault("door", head.remote)
             answer = Refused(500, "internal error")
-        return self.refuse(answer, head) if isinstance(answer, Refused) else answer
+        return self.refuse(answer, head) if isinstance(answer, Refused) else self.gates.watched(answer, head.path)
 
     def overloaded(self, head: Head | None = None) -> Refused:
         """Refuse for want of room, with a time to come back that is drawn for this peer."""

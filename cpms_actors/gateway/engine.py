@@ -102,7 +102,7 @@ class Limits(Struct, frozen=True):
 
     `message_bytes` bounds a message after reassembly and inflation. `outbound_bytes` bounds what waits in this process for one peer.
     `openings` bounds the sockets whose handshake is unfinished, each for at most `handshake_s`; further ones are reset. A closing
-    handshake that the peer does not answer is cut after `close_s`.
+    handshake that the peer does not answer is cut after `close_s`. The last three are the gates (gates.py); 0 is no gate.
     """
 
     frame_bytes: int
@@ -114,6 +114,9 @@ class Limits(Struct, frozen=True):
     pong_deadline_s: float
     openings: int = 4096
     close_s: float = 2.0
+    admissions_per_s: int = 0
+    lag_max_ms: float = 0.0
+    flaps_max: int = 0
 
     @classmethod
     def of(cls, gateway: Gateway) -> Self:
@@ -126,6 +129,9 @@ class Limits(Struct, frozen=True):
             handshake_s=gateway.handshake_s,
             ping_interval_s=gateway.ping_interval_s,
             pong_deadline_s=gateway.pong_deadline_s,
+            admissions_per_s=gateway.admissions_per_s,
+            lag_max_ms=gateway.lag_max_ms,
+            flaps_max=gateway.flaps_max,
         )
 
 

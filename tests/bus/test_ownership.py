@@ -8,7 +8,7 @@ its liberties is shown to be one too many.
 
 import os
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from functools import cache, partial
 from heapq import heappop, heappush
 from itertools import count
@@ -19,7 +19,6 @@ import pytest
 from msgspec import Struct
 from msgspec.structs import replace
 
-from cpms_actors.bus import ownership
 from cpms_actors.bus.ownership import Holding, Member, Plan, Terms, View, decide, owner_of, suspended
 
 SEEDS: Final = int(os.environ.get("OWNERSHIP_SEEDS", "2500"))
@@ -32,14 +31,6 @@ HISTORY: Final = 60
 TERMS: Final = Terms()
 NOW: Final = 1000.0
 MANY: Final = range(1000)
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _scores_are_remembered() -> Iterator[None]:
-    """Most of the time would go into hashing the same few names and slots."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ownership, "_score", cache(ownership._score))
-        yield
 
 
 # -- single moments

@@ -31,6 +31,7 @@ from cpms_actors.gateway.deflate import Deflate
 from cpms_actors.gateway.engine import Admitted, Door, Head, Limits, Refused
 from cpms_actors.gateway.engines.picows_connection import Books, Connection
 from cpms_actors.gateway.engines.picows_log import LIBRARY_LOG
+from cpms_actors.gateway.gates import WINDOW_S
 from cpms_actors.gateway.listening import BACKLOG, endpoint, listen
 from cpms_actors.gateway.routing import Routing
 from cpms_actors.observe.counters import Counters
@@ -128,6 +129,7 @@ class PicowsEngine:
         self._server: asyncio.Server | None = None
         self._arrivals = Arrivals(routing, self.connections, counters, self._adopt) if routing is not None else None
         self._ticking: asyncio.TimerHandle | None = None
+        self._probing: asyncio.TimerHandle | None = None
 
     @property
     def open_count(self) -> int:
@@ -145,6 +147,7 @@ class PicowsEngine:
         else:
             self._arrivals.start(listening)
         self._tick(loop)
+        self._probe(loop)
         return port
 
     async def stop(self, code: int = engine.GOING_AWAY, reason: str = "", deadline_s: float = 5.0) -> None:
@@ -168,6 +171,9 @@ class PicowsEngine:
         if self._ticking is not None:
             self._ticking.cancel()
             self._ticking = None
+        if self._probing is not None:
+            self._probing.cancel()
+            self._probing = None
 
     def answer(self, request: WSUpgradeRequest, remote: str) -> Answer:
         """The HTTP answer to a request head and, if it is 101, the connection to be."""
@@ -228,6 +234,10 @@ class PicowsEngine:
     def _tick(self, loop: asyncio.AbstractEventLoop) -> None:
         self._ticking = loop.call_later(self.connections.rounds.tick_s, self._tick, loop)
         self.connections.turn()
+
+    def _probe(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.connections.gates.probe()
+        self._probing = loop.call_later(WINDOW_S, self._probe, loop)
 
     async def _emptied(self) -> None:
         if len(self.connections):

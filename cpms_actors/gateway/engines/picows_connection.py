@@ -111,6 +111,13 @@ class Connection(WSListener):
         self._transport.underlying_transport.resume_reading()  # a slow peer's close frame is what we wait for now
         self._books.rounds.doom(self, self._books.limits.close_s)
 
+    # What the gates call
+
+    def hand_over(self, receiver: Receiver) -> None:
+        """Feed this receiver from now on."""
+        if self.receiver is not None:  # else the connection has gone
+            self.receiver = receiver
+
     # What the wheel calls
 
     def ping(self) -> None:

@@ -15,6 +15,7 @@ from cpms_actors.gateway import deflate, engine, handshake
 from cpms_actors.gateway.connections import Connections
 from cpms_actors.gateway.engine import Admitted, Door, Head, Limits, Refused
 from cpms_actors.gateway.engines.trio_websocket_connection import AgreedDeflate, Connection, Watch, WebSocket
+from cpms_actors.gateway.gates import WINDOW_S
 from cpms_actors.gateway.listening import endpoint, listen
 from cpms_actors.observe.counters import Counters
 
@@ -35,6 +36,7 @@ class TrioWebsocketEngine:
         self._openings: set[trio.CancelScope] = set()
         self._serving = trio.CancelScope()
         self._ticking = trio.CancelScope()
+        self._probing = trio.CancelScope()
 
     @property
     def open_count(self) -> int:
@@ -46,6 +48,7 @@ class TrioWebsocketEngine:
         listener = trio.SocketListener(trio.socket.from_stdlib_socket(listen(*self._address)))
         port = int(listener.socket.getsockname()[1])
         self._nursery.start_soon(self._tick)
+        self._nursery.start_soon(self._probe)
         self._nursery.start_soon(self._listen, listener)
         return port
 
@@ -63,6 +66,7 @@ class TrioWebsocketEngine:
                 connection.drop()
             await self._emptied()
         self._ticking.cancel()
+        self._probing.cancel()
 
     async def _listen(self, listener: trio.SocketListener) -> None:
         with self._serving:
@@ -74,6 +78,12 @@ class TrioWebsocketEngine:
             while True:
                 await trio.sleep(self.connections.rounds.tick_s)
                 self.connections.turn()
+
+    async def _probe(self) -> None:
+        with self._probing:
+            while True:
+                self.connections.gates.probe()
+                await trio.sleep(WINDOW_S)
 
     async def _emptied(self) -> None:
         if len(self.connections):
