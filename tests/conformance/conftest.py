@@ -140,6 +140,7 @@ class Ours:
 
     def __init__(self, folder: str) -> None:
         self.address = f"{folder}/siblings"
+        self.inner = None
 
     def alone(self) -> bool:
         return False

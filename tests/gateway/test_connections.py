@@ -70,6 +70,39 @@ def test_the_bound_of_unfinished_handshakes_is_kept() -> None:
     assert (numbers["gateway.opening"], numbers["gateway.opening.refused"], numbers["gateway.unanswered"]) == (1, 1, 1)
 
 
+def test_the_gates_refuse_before_the_door_is_asked() -> None:
+    counters = Counters()
+    kept = books(counters, RuntimeError("asked"), admissions_per_s=1, connections=1)
+    assert kept.answer(HEAD) == Refused(500, "internal error")
+    assert kept.answer(HEAD) == Refused(503, "no room, try again later", (("Retry-After", "10"),))
+    numbers = counters.snapshot()
+    assert (numbers["gateway.gate.rate"], numbers["gateway.refused.503"], numbers["gateway.faults"]) == (1, 1, 1)
+
+
+def test_a_charger_that_goes_without_a_word_is_held_off_and_its_neighbour_is_not() -> None:
+    counters = Counters()
+    kept = books(counters, flaps_max=2)
+    for _ in range(2):
+        admitted = kept.answer(HEAD)
+        assert isinstance(admitted, Admitted)
+        admitted.receiver.on_closed(1006, "")
+    assert kept.answer(HEAD) == Refused(503, "too many short connections, try again later", (("Retry-After", "2"),))
+    assert isinstance(kept.answer(Head(b"/ocpp/CP2")), Admitted)
+    assert counters.snapshot()["gateway.gate.flapping"] == 1
+
+
+def test_a_charger_that_offers_no_subprotocol_of_ours_flaps() -> None:
+    kept = books(Counters(), Admitted(Deaf(), None), flaps_max=1)
+    assert isinstance(kept.answer(HEAD), Admitted)
+    assert isinstance(kept.answer(HEAD), Refused)
+
+
+@pytest.mark.parametrize("refused", [Refused(401, "no"), RuntimeError("bug")])
+def test_who_is_not_let_in_can_hold_nobody_off(refused: Refused | Exception) -> None:
+    kept = books(Counters(), refused, flaps_max=1)
+    assert all(isinstance(answer, Refused) and answer.status != 503 for answer in (kept.answer(HEAD) for _ in range(10)))
+
+
 @pytest.mark.parametrize(("status", "name"), [(404, "gateway.refused.404"), (418, "gateway.refused.other")])
 def test_refusals_are_counted_by_status(status: int, name: str) -> None:
     counters = Counters()

@@ -18,6 +18,7 @@ from cpms_actors.gateway.arrivals import _Peeked
 from cpms_actors.gateway.engine import Admitted, Connection, Head, Limits, Refused
 from cpms_actors.gateway.engines.picows import READ_BUFFER_BYTES, PicowsEngine
 from cpms_actors.gateway.engines.picows_connection import Connection as PicowsConnection
+from cpms_actors.gateway.flapping import Watch
 from cpms_actors.observe.counters import Counters
 
 
@@ -42,6 +43,8 @@ def enter(head: Head) -> Admitted | Refused:
 
 class Ours:
     """A routing by which everything is ours."""
+
+    inner = None
 
     def __init__(self, folder: Path) -> None:
         self.address = str(folder / "siblings")
@@ -116,6 +119,18 @@ def test_the_head_of_the_request_is_forgotten() -> None:
         async with client(port):
             request = next(iter(engine.connections))._transport.request
             assert (len(request.headers), request.path) == (0, b"")
+
+    serving(use)
+
+
+def test_the_watch_for_flapping_is_gone_with_the_first_text() -> None:
+    async def use(engine: PicowsEngine, port: int) -> None:
+        async with client(port) as speaking:
+            watched = next(iter(engine.connections))
+            assert isinstance(watched.receiver, Watch)
+            await speaking.send("hello")
+            assert await speaking.recv() == "hello"
+            assert isinstance(watched.receiver, Echo)
 
     serving(use)
 

@@ -1,0 +1,152 @@
+"""The storm gates: what an upgrade request passes before its door is asked, so that a storm of reconnects is a queue and no outage.
+
+    head ──▶ rate ──▶ lag ──▶ flapping ──▶ door           each: come in, or 503 with a Retry-After
+              │        │         └ too many short and silent connections of this path (flapping.py)
+              │        └ more than the loop can take at present, by how late it is
+              └ more than so many per second
+
+Who is refused is told when to return, and the times are drawn so that the refused come back spread over what the queue needs. The
+rules are pure: time and chance are arguments. Only `Gates`, which puts them together and counts, holds a clock.
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+from cpms_actors.gateway.engine import Admitted, Limits, Refused
+from cpms_actors.gateway.flapping import Flaps, Watch, held_off
+from cpms_actors.gateway.handshake import overloaded
+from cpms_actors.observe.counters import Counters
+
+RETRY_AFTER_S: Final = (5, 120)  # the bounds of what the refused are told
+SPREAD_S_MIN: Final = 10.0  # the first of a storm do not know yet that they are many
+
+WINDOW_S: Final = 0.1  # of the adaptive limit, and how often the loop's lag is measured
+WINDOW_FLOOR: Final = 20  # admissions per window that no lag takes away: a charger always gets in some day
+WINDOW_NO_LIMIT: Final = 400  # from here on there is no limit
+WINDOW_STEP: Final = 10  # from the floor to no limit in 3.8 s without lag
+
+_LATE_S: Final = 1e-6  # what floats may be wrong by: a bucket that ought to have a whole token has it
+
+
+class TokenBucket:
+    """At most `per_s` in a second, after a burst of one second's worth, at least one. Full at first."""
+
+    __slots__ = ("_at", "_gap_s", "_owed_s", "_room_s")
+
+    def __init__(self, per_s: float) -> None:
+        self._gap_s = 1.0 / per_s
+        self._room_s = max(0.0, 1.0 - self._gap_s)  # a token is there as long as no more than this is owed
+        self._owed_s = 0.0  # until the bucket is full; kept apart from the clock, whose floats are coarse on an old machine
+        self._at = 0.0
+
+    def take(self, now: float) -> bool:
+        """Take a token, if there is one. `now` is in seconds and does not go back."""
+        owed_s = self._owed_s - (now - self._at)
+        if owed_s < 0.0:
+            owed_s = 0.0
+        self._at = now
+        taken = owed_s <= self._room_s + _LATE_S
+        self._owed_s = owed_s + self._gap_s if taken else owed_s
+        return taken
+
+
+class Backlog:
+    """How many were refused and have not had their turn since, as far as can be known: the queue that a storm would be."""
+
+    __slots__ = ("_at", "_waiting")
+
+    def __init__(self) -> None:
+        self._at = 0.0
+        self._waiting = 0.0
+
+    def retry_after_s(self, now: float, per_s: float, chance: float) -> int:
+        """Count one more refused, and say when it is to return, in whole seconds. `per_s` have their turn, `chance` is 0 … 1.
+
+        Drawn from twice the time that the queue needs: half of what is let in is left for those who come for the first time.
+        """
+        self._waiting = max(0.0, self._waiting - (now - self._at) * per_s) + 1.0
+        self._at = now
+        shortest, longest = RETRY_AFTER_S
+        spread_s = min(longest - shortest, max(SPREAD_S_MIN, 2.0 * self._waiting / per_s))
+        return shortest + int(chance * spread_s)
+
+
+class AdmissionLimit:
+    """How many may come in per window of WINDOW_S, by how late the loop is: additive increase, multiplicative decrease.
+
+    A window ends when the loop says so. When it is late the window is longer, and the limit so much the tighter.
+    """
+
+    __slots__ = ("_lag_max_ms", "_left", "allowed")
+
+    def __init__(self, lag_max_ms: float) -> None:
+        self._lag_max_ms = lag_max_ms
+        self.allowed = WINDOW_NO_LIMIT
+        self._left = WINDOW_NO_LIMIT
+
+    def take(self) -> bool:
+        """Take one of this window's admissions, if one is left."""
+        if self._left <= 0 and self.allowed < WINDOW_NO_LIMIT:
+            return False
+        self._left -= 1
+        return True
+
+    def window(self, lag_ms: float) -> None:
+        """A window is over, and the loop was so late."""
+        if lag_ms > self._lag_max_ms:
+            self.allowed = max(WINDOW_FLOOR, self.allowed // 2)
+        elif lag_ms < self._lag_max_ms / 2:
+            self.allowed = min(WINDOW_NO_LIMIT, self.allowed + WINDOW_STEP)
+        self._left = self.allowed
+
+
+class Gates:
+    """The gates that the limits ask for, in order, and their counts. `chance` draws from 0 … 1, `clock` tells seconds."""
+
+    def __init__(self, limits: Limits, counters: Counters, chance: Callable[[], float], clock: Callable[[], float]) -> None:
+        self._rate = TokenBucket(limits.admissions_per_s) if limits.admissions_per_s > 0 else None
+        self._limit = AdmissionLimit(limits.lag_max_ms) if limits.lag_max_ms > 0 else None
+        self._flaps = Flaps(limits.flaps_max) if limits.flaps_max > 0 else None
+        self._per_s = float(limits.admissions_per_s)
+        self._backlog = Backlog()
+        self._chance = chance
+        self._clock = clock
+        self._probed: float | None = None
+        self._lag = counters.gauge("gateway.lag_ms", bound=round(limits.lag_max_ms) if limits.lag_max_ms > 0 else None)
+        self._by_rate = counters.counter("gateway.gate.rate")
+        self._by_lag = counters.counter("gateway.gate.lag")
+        self._by_flapping = counters.counter("gateway.gate.flapping")
+
+    def refusal(self, path: bytes) -> Refused | None:
+        """Why this upgrade request has to wait; None when the door may be asked."""
+        now = self._clock()
+        if self._rate is not None and not self._rate.take(now):
+            self._by_rate.value += 1
+            return overloaded(self._backlog.retry_after_s(now, self._per_s, self._chance()))
+        if self._limit is not None and not self._limit.take():
+            self._by_lag.value += 1
+            return overloaded(self._backlog.retry_after_s(now, self._limit.allowed / WINDOW_S, self._chance()))
+        if self._flaps is not None and (wait_s := self._flaps.wait_s(path, now)) > 0.0:
+            self._by_flapping.value += 1
+            return held_off(wait_s)
+        return None
+
+    def watched(self, admitted: Admitted, path: bytes) -> Admitted:
+        """The same, with an eye on whether it flaps."""
+        flaps = self._flaps
+        if flaps is None:
+            return admitted
+        if admitted.subprotocol is None:  # closed at once, and its receiver never called
+            flaps.ended(path, self._clock())
+            return admitted
+        return Admitted(Watch(admitted.receiver, flaps, path, self._clock), admitted.subprotocol)
+
+    def probe(self) -> None:
+        """The loop was asked to call this WINDOW_S after the last call: whatever it is later is its lag. The first call only begins."""
+        now = self._clock()
+        if self._probed is not None:
+            lag_ms = max(0.0, now - self._probed - WINDOW_S) * 1000.0
+            self._lag.set(round(lag_ms))
+            if self._limit is not None:
+                self._limit.window(lag_ms)
+        self._probed = now
