@@ -49,3 +49,7 @@ up *ARGS:
 # One question of bench/, such as `just bench turn --json`.
 bench NAME *ARGS:
     {{ bin }}/python -m bench {{ NAME }} {{ ARGS }}
+
+# A storm of chargers on a scratch stack and a verdict, such as `just storm power-outage --chargers 2000 --json`.
+storm NAME *ARGS:
+    {{ bin }}/python -m loadtests {{ NAME }} {{ ARGS }}

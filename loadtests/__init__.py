@@ -1,0 +1,11 @@
+"""The storm laboratory: what a fleet of chargers does to the system all at once, and whether the system bears it.
+
+    python -m loadtests NAME ─┬─▶ cpms up, in a scratch directory          (stack)
+                              ├─▶ chargers, token, tariff, over NATS       (desk, asyncio)
+                              ├─▶ python -m loadtests.storm                (Locust: gevent, one greenlet per charger)
+                              │        scenario ─▶ Charger ─▶ simulator's ChargePoint, pure
+                              │                       └────▶ Wire: wsproto over a socket
+                              └─▶ the system's own truth, over NATS ─▶ verdict (pure)
+
+Locust has a process of its own, because it replaces the standard library's sockets by gevent's; asyncio stays in the other.
+"""

@@ -1,0 +1,192 @@
+"""The command line of the storm laboratory.
+
+python -m loadtests NAME [--chargers N] [--seconds S] [--json] [--report DIR] [--url ws://127.0.0.1:PORT/ocpp [--data DIR]]
+
+Exit code 0 when the verdict is pass, 1 when it is fail, 2 when there is none.
+"""
+
+import argparse
+import ipaddress
+import math
+import secrets
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from time import monotonic
+from types import FrameType
+from typing import Final, NoReturn
+from urllib.parse import urlsplit
+
+import msgspec
+from msgspec import Struct
+
+from cpms_actors.base.errors import CpmsError, OperatorError
+from loadtests import desk, limits, scenario
+from loadtests.process import storm_process
+from loadtests.report import Order, StormReport, Truth
+from loadtests.stack import scratch_stack
+from loadtests.verdict import Verdict, judge
+
+CHARGERS_MAX: Final = 20_000  # of one process: ephemeral ports, memory
+SECONDS_MAX: Final = 3600.0
+FILES_SPARE: Final = 200  # beside the chargers' sockets
+TOKEN: Final = "STORM-TOKEN"
+INTERRUPTED: Final = 130
+
+
+class Asked(Struct, frozen=True):
+    """What the command line says. `unregistered`: so many of the chargers the system is not told of."""
+
+    name: str
+    chargers: int
+    seconds: float
+    report: Path | None
+    url: str | None
+    data: Path | None
+    unregistered: int
+    as_json: bool
+
+
+def main() -> int:
+    """Run one storm."""
+    asked = _arguments()
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        verdict = _run(asked)
+    except (CpmsError, OSError) as error:
+        sys.stderr.write(f"loadtests: {error}\n")
+        return 2
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    sys.stdout.write(msgspec.json.encode(verdict).decode() + "\n" if asked.as_json else _as_text(verdict))
+    return 0 if verdict.verdict == "pass" else 1
+
+
+def _run(asked: Asked) -> Verdict:
+    began = monotonic()
+    files = limits.raise_files()
+    if asked.chargers + FILES_SPARE > files:
+        raise OperatorError(
+            "files", f"{asked.chargers} chargers need {asked.chargers + FILES_SPARE} open files, the limit is {files}: raise ulimit -Hn"
+        )
+    if asked.report is not None:
+        asked.report.mkdir(parents=True, exist_ok=True)  # what is wrong with it is found before the storm
+    storm = scenario.load(asked.name)
+    chargers = tuple(f"STORM-{number:05}" for number in range(1, asked.chargers + 1))
+    with _system(asked) as (system, operator):
+        password = secrets.token_hex(16)
+        known = chargers[: len(chargers) - asked.unregistered]
+        _say(asked, f"registering {len(known)} chargers")
+        desk.register(operator, known, password, TOKEN, price=asked.url is None)
+        report_folder = None if asked.report is None else str(asked.report.absolute())
+        order = Order(asked.name, system, chargers, password, TOKEN, asked.seconds, report_folder)
+        _say(asked, f"{asked.name}: {len(chargers)} chargers on {system}")
+        with storm_process(order, storm.longest_s(asked.seconds)) as report:
+            _say(asked, "the storm is over; asking the system for the truth")
+            truth = desk.truth(operator, report, chargers, TOKEN, lambda seen: _settled(storm, report, seen))
+    return judge(asked.name, report, truth, storm.judge, monotonic() - began)
+
+
+def _settled(storm: scenario.Scenario, report: StormReport, seen: Truth) -> bool:
+    """Whether the pools have caught up: waiting longer could not make the verdict better."""
+    admitted = {charger.identity for charger in report.chargers if charger.admitted}
+    return admitted <= seen.connected & seen.booted and (bool(report.late) or not storm.judge(report, seen))
+
+
+@contextmanager
+def _system(asked: Asked) -> Iterator[tuple[str, desk.Operator]]:
+    """Where the chargers dial and how to ask: of a scratch stack, or of the system that was named."""
+    if asked.url is not None:
+        yield _loopback(asked.url), desk.operator_of(asked.data)
+        return
+    _say(asked, "starting a scratch stack")
+    with scratch_stack() as stack:
+        yield stack.url, desk.operator_of(stack.data)
+    _say(asked, "the scratch stack is stopped and removed")
+
+
+def _loopback(url: str) -> str:
+    """The URL, if a storm may go there. Raises OperatorError: this is a laboratory, not a weapon."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    try:
+        is_loopback = host == "localhost" or ipaddress.ip_address(host).is_loopback
+        port = parts.port
+    except ValueError:
+        is_loopback, port = False, None
+    if parts.scheme != "ws" or port is None or not is_loopback:
+        text = (
+            f"{url} is not like ws://127.0.0.1:9000/ocpp; storms go to the loopback interface only: run them there, or forward a port"
+        )
+        raise OperatorError("url", text)
+    return url
+
+
+def _arguments() -> Asked:
+    parser = argparse.ArgumentParser(prog="loadtests", description="Storms of chargers; the file of each says what must hold.")
+    parser.add_argument("name", choices=scenario.NAMES)
+    parser.add_argument("--chargers", type=_Whole(1, CHARGERS_MAX), default=500, help="[default: 500]")
+    helps = "; ".join(f"{name}: {(storm := scenario.load(name)).seconds_help} [default: {storm.seconds:g}]" for name in scenario.NAMES)
+    parser.add_argument("--seconds", type=_seconds, help=helps)
+    parser.add_argument("--json", action="store_true", help="one JSON object on stdout and nothing else")
+    parser.add_argument("--report", type=Path, metavar="DIR", help="write Locust's HTML report and CSV files there")
+    parser.add_argument("--url", help="a system that runs already, before tenant and identity; its chargers STORM-… stay registered")
+    parser.add_argument("--data", type=Path, help="that system's data directory, for asking it [default: the settings, else .cpms]")
+    parser.add_argument(
+        "--unregistered",
+        type=_Whole(0, CHARGERS_MAX),
+        default=0,
+        help="leave out so many chargers when registering: the verdict must be fail",
+    )
+    a = parser.parse_args()
+    if a.unregistered >= a.chargers:
+        parser.error("--unregistered must be less than --chargers")
+    seconds = scenario.load(a.name).seconds if a.seconds is None else a.seconds
+    return Asked(a.name, a.chargers, seconds, a.report, a.url, a.data, a.unregistered, a.json)
+
+
+class _Whole:
+    """A whole number within bounds."""
+
+    def __init__(self, least: int, most: int) -> None:
+        self._least, self._most = least, most
+
+    def __call__(self, text: str) -> int:
+        value = int(text)
+        if not self._least <= value <= self._most:
+            raise argparse.ArgumentTypeError(f"{value} is not between {self._least} and {self._most}")
+        return value
+
+
+def _seconds(text: str) -> float:
+    value = float(text)
+    if not (math.isfinite(value) and 1 <= value <= SECONDS_MAX):
+        raise argparse.ArgumentTypeError(f"{text} is not between 1 and {SECONDS_MAX:g}")
+    return value
+
+
+def _interrupt(_signal: int, _frame: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def _say(asked: Asked, sentence: str) -> None:
+    if not asked.as_json:
+        sys.stderr.write(f"loadtests: {sentence}\n")
+
+
+def _as_text(verdict: Verdict) -> str:
+    back = "" if verdict.back_s is None else f", the last back after {verdict.back_s:.1f} s"
+    lines = [
+        f"{verdict.scenario}: {verdict.verdict}",
+        f"  {verdict.admitted} of {verdict.chargers} chargers admitted{back}; {verdict.timeouts} timeouts",
+        f"  {verdict.answers} answers: p50 {verdict.p50_ms} ms, p99 {verdict.p99_ms} ms, slowest {verdict.slowest_ms} ms",
+        f"  {verdict.seconds} s in all",
+        *(f"  because {reason}" for reason in verdict.reasons),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,62 @@
+"""Processes that the laboratory starts, and that end with it, however it ends."""
+
+import ctypes
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from typing import IO, Final
+
+STOP_S_MAX: Final = 20.0
+_PR_SET_PDEATHSIG: Final = 1
+_INTERRUPTIONS: Final = (signal.SIGINT, signal.SIGTERM)
+
+
+@contextmanager
+def child(
+    arguments: Sequence[str], environment: Mapping[str, str] | None = None, log: IO[bytes] | None = None
+) -> Iterator["subprocess.Popen[bytes]"]:
+    """Run `python ARGUMENTS` with pipes for stdin and stdout; stderr goes to `log`, or is this process's own.
+
+    At the end of the block it is asked to stop, and after STOP_S_MAX killed. An interruption waits until the child is known to the
+    block: it could be neither stopped nor found otherwise.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _INTERRUPTIONS)
+
+    def prepare() -> None:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        if sys.platform == "linux":  # the kernel stops it when this process is gone
+            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+    try:
+        process = subprocess.Popen(
+            [sys.executable, *arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            env=environment,
+            start_new_session=True,  # Ctrl-C is for the laboratory, which stops its children in order
+            preexec_fn=prepare,
+        )
+    except BaseException:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        raise
+    try:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        yield process
+    finally:
+        _end(process)
+
+
+def _end(process: "subprocess.Popen[bytes]") -> None:
+    process.terminate()
+    try:
+        process.wait(STOP_S_MAX)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+    for pipe in (process.stdin, process.stdout):
+        if pipe is not None:
+            with suppress(OSError):  # what was never sent cannot be flushed any more
+                pipe.close()

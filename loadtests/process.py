@@ -1,0 +1,44 @@
+"""Locust's process, seen from the laboratory's: started with an order, asked for a report, ended whatever happens."""
+
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Timer
+from typing import Final
+
+import msgspec
+
+from cpms_actors.base.errors import Unavailable
+from loadtests.children import child
+from loadtests.report import Order, StormReport
+
+START_S_MAX: Final = 30.0  # to import, and to make the chargers
+
+
+@contextmanager
+def storm_process(order: Order, longest_s: float) -> Iterator[StormReport]:
+    """The report, once the scenario has run; while the block runs the chargers stay connected.
+
+    Raises Unavailable when there is none after `longest_s` or the process failed; its stderr is passed on.
+    """
+    with child(["-m", "loadtests.storm"]) as process:
+        yield _reported(process, order, longest_s)
+
+
+def _reported(process: "subprocess.Popen[bytes]", order: Order, longest_s: float) -> StormReport:
+    assert process.stdin is not None  # pipes were asked for
+    assert process.stdout is not None
+    timer = Timer(START_S_MAX + longest_s, process.kill)
+    timer.start()
+    try:
+        process.stdin.write(msgspec.json.encode(order) + b"\n")
+        process.stdin.flush()
+        line = process.stdout.readline()
+    except BrokenPipeError:
+        line = b""
+    finally:
+        timer.cancel()
+    try:
+        return msgspec.json.decode(line, type=StormReport)
+    except msgspec.DecodeError:
+        raise Unavailable("the process of the chargers failed before it could report") from None

@@ -1,0 +1,75 @@
+"""What the processes of the laboratory tell each other, as JSON."""
+
+from msgspec import Struct
+
+
+class Order(Struct, frozen=True):
+    """What the storm's process is to do. `url` without tenant and identity; `seconds` as the scenario reads it."""
+
+    scenario: str
+    url: str
+    chargers: tuple[str, ...]
+    password: str
+    token: str
+    seconds: float
+    report: str | None = None
+
+
+class SessionReport(Struct, frozen=True):
+    """One session as the virtual car knows it. `told`: messages about it that its charger had to send."""
+
+    energy_wh: int
+    told: int
+    acknowledged: int
+    completed: bool
+
+
+class ChargerReport(Struct, frozen=True):
+    """One charger's view of the storm.
+
+    `admitted`: connected and booted when the scenario ended. `back_s`: from the cut to the accepted boot; None when nothing was cut,
+    or when it never came back. `timeouts`: answers and handshakes that it waited for in vain. `failures` are sentences.
+    """
+
+    identity: str
+    admitted: bool
+    back_s: float | None = None
+    timeouts: int = 0
+    errors: int = 0
+    failures: tuple[str, ...] = ()
+    sessions: tuple[SessionReport, ...] = ()
+
+
+class StormReport(Struct, frozen=True):
+    """What the chargers saw. Moments in seconds of the epoch; latencies are of answers to CALLs, in ms.
+
+    `seconds` as ordered. `late`: sentences about what did not happen in time.
+    """
+
+    seconds: float
+    began_at: float
+    cut_at: float | None
+    chargers: tuple[ChargerReport, ...]
+    answers: int
+    p50_ms: float
+    p99_ms: float
+    slowest_ms: float
+    late: tuple[str, ...] = ()
+
+
+class Billed(Struct, frozen=True):
+    """A session or a charge detail record of the system."""
+
+    charger: str
+    session: int
+    energy_wh: int
+
+
+class Truth(Struct, frozen=True):
+    """What the system says after the storm: who is connected, who booted since the cut (or the start), what was charged since."""
+
+    connected: frozenset[str]
+    booted: frozenset[str]
+    ended: tuple[Billed, ...] = ()
+    active: tuple[Billed, ...] = ()
+    cdrs: tuple[Billed, ...] = ()

@@ -1,0 +1,57 @@
+"""A system of the laboratory's own: `cpms up` in a scratch directory, stopped and removed whatever happens."""
+
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Timer
+from typing import Final
+
+from msgspec import Struct
+
+from cpms_actors.base.errors import Unavailable
+from loadtests.children import child
+
+START_S_MAX: Final = 60.0
+WORDS_MAX: Final = 2000  # of what a stack said that did not start
+
+
+class Stack(Struct, frozen=True):
+    """A running system: where chargers dial (without tenant and identity), and its data directory."""
+
+    url: str
+    data: Path
+
+
+@contextmanager
+def scratch_stack() -> Iterator[Stack]:
+    """A system of its own while the block runs. Raises Unavailable when it does not start."""
+    # No settings of the environment: a storm must not touch servers that somebody means for something else.
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("CPMS_")}
+    folder = Path(tempfile.mkdtemp(prefix="cpms-storm-"))
+    try:
+        folder.chmod(0o711)  # Postgres, which may run as another user, walks through
+        command = ["-m", "cpms_actors.cli.main", "up", "--port", "0", "--json", "--data", str(folder / "data")]
+        with (folder / "log").open("wb") as log, child(command, environment, log) as process:
+            yield Stack(_announced(process, folder / "log"), folder / "data")
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _announced(process: "subprocess.Popen[bytes]", log: Path) -> str:
+    assert process.stdout is not None  # a pipe was asked for
+    timer = Timer(START_S_MAX, process.kill)
+    timer.start()
+    try:
+        said = process.stdout.readline()
+    finally:
+        timer.cancel()
+    if not said:
+        words = log.read_text(errors="replace")[-WORDS_MAX:].strip()
+        raise Unavailable(f"the scratch stack did not start: {words or 'it said nothing'}")
+    url: str = json.loads(said)["websocket_url"]
+    return url

@@ -1,0 +1,126 @@
+"""A charger's WebSocket: wsproto over a plain blocking socket, so that it is gevent's wherever gevent has patched the library.
+
+One greenlet reads and writes; `abort` may come from another, and makes the first fail with OSError.
+"""
+
+import socket
+import struct
+from base64 import b64encode
+from typing import Final
+
+from wsproto import ConnectionType, WSConnection
+from wsproto.events import (
+    AcceptConnection,
+    CloseConnection,
+    Message,
+    Ping,
+    RejectConnection,
+    Request,
+    TextMessage,
+)
+from wsproto.utilities import ProtocolError
+
+READ_BYTES: Final = 16_384
+_NO_LINGER: Final = struct.pack("ii", 1, 0)  # close resets the connection
+
+
+class Refused(Exception):
+    """The handshake was answered with another status than 101; `retry_after_s` is what a 503 asked for, in seconds."""
+
+    def __init__(self, status: int, retry_after_s: float | None) -> None:
+        super().__init__(f"refused with HTTP {status}")
+        self.status = status
+        self.retry_after_s = retry_after_s
+
+
+class Broken(OSError):
+    """The connection ended, or the peer talks something else."""
+
+
+class Wire:
+    """One connection, from the first packet on."""
+
+    def __init__(self) -> None:
+        self._socket: socket.socket | None = None
+        self._websocket = WSConnection(ConnectionType.CLIENT)
+        self._texts: list[str] = []
+        self._part: list[str] = []
+
+    def open(self, host: str, port: int, path: str, *, subprotocol: str, identity: str, password: str, timeout_s: float) -> None:
+        """Connect and shake hands. Raises Refused, TimeoutError when nothing comes in time, other OSErrors for what a network does."""
+        self._socket = socket.create_connection((host, port), timeout_s)
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        credentials = b64encode(f"{identity}:{password}".encode())
+        request = Request(
+            host=f"{host}:{port}",
+            target=path,
+            subprotocols=[subprotocol],
+            extra_headers=[(b"Authorization", b"Basic " + credentials)],
+        )
+        self._socket.sendall(self._websocket.send(request))
+        while True:
+            self._feed(timeout_s)
+            for event in self._websocket.events():
+                if isinstance(event, RejectConnection):
+                    raise Refused(event.status_code, _retry_after_s(event))
+                if isinstance(event, AcceptConnection):
+                    if event.subprotocol != subprotocol:
+                        raise Broken(f"the server offers no {subprotocol}")
+                    self._take_events()  # what came in the same packet
+                    return
+
+    def send(self, text: str) -> None:
+        """Send a text message; raises OSError when the connection is gone."""
+        self._connected().sendall(self._websocket.send(Message(data=text)))
+
+    def receive(self, timeout_s: float) -> str | None:
+        """The next text message; None when none came in time. Raises OSError when the connection is gone."""
+        if not self._texts:
+            try:
+                self._feed(timeout_s)
+            except TimeoutError:
+                return None
+            self._take_events()
+        return self._texts.pop(0) if self._texts else None
+
+    def abort(self) -> None:
+        """The network fails: a reset, without any farewell. Harmless when nothing is open."""
+        taken, self._socket = self._socket, None
+        if taken is not None:
+            taken.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
+            taken.close()
+
+    def _connected(self) -> socket.socket:
+        if self._socket is None:
+            raise Broken("the connection is cut")
+        return self._socket
+
+    def _feed(self, timeout_s: float) -> None:
+        connected = self._connected()
+        connected.settimeout(max(timeout_s, 0.001))  # 0 would mean: do not wait at all, and raise something else
+        data = connected.recv(READ_BYTES)
+        connected.settimeout(None)  # sending waits as long as TCP makes it wait
+        if not data:
+            raise Broken("the server hung up")
+        try:
+            self._websocket.receive_data(data)
+        except ProtocolError as error:
+            raise Broken(f"the server broke the protocol: {error}") from error
+
+    def _take_events(self) -> None:
+        for event in self._websocket.events():
+            if isinstance(event, TextMessage):
+                self._part.append(event.data)
+                if event.message_finished:
+                    self._texts.append("".join(self._part))
+                    self._part.clear()
+            elif isinstance(event, Ping):
+                self._connected().sendall(self._websocket.send(event.response()))
+            elif isinstance(event, CloseConnection):
+                raise Broken(f"closed by the server: {event.code} {event.reason or ''}".rstrip())
+
+
+def _retry_after_s(event: RejectConnection) -> float | None:
+    headers = {bytes(name).lower(): bytes(value) for name, value in event.headers}
+    asked = headers.get(b"retry-after", b"").decode("latin-1")
+    return float(asked) if event.status_code == 503 and asked.isdecimal() else None
