@@ -17,6 +17,7 @@ from nats.errors import Error as NatsError
 from nats.errors import NoServersError
 
 from cpms_actors.base.errors import OperatorError
+from cpms_actors.bus.client import subscribed
 from cpms_actors.node import broker, database
 from cpms_actors.node.data_dir import DataDir
 from cpms_actors.node.servers import nats_server, postgres_server
@@ -64,16 +65,19 @@ def test_the_broker_confines_an_operator_to_its_own_subjects(folder: Path) -> No
                 await message.respond(b"ok")
 
             await system.subscribe("cpms.admin.*.>", cb=answer)
-            await system.flush()
+            await subscribed(system)
             assert (await operator.request("cpms.admin.local.status", b"{}", timeout=5)).data == b"ok"
             for subject in ("cpms.admin.other.status", "cpms.charger.1.acme.CP-1.call", "cpms.journal.0", "$JS.API.INFO"):
                 await operator.publish(subject, b"{}")
                 await operator.flush()
             for subject in ("cpms.journal.>", "_INBOX.>"):  # the second: answers to everybody else
                 await operator.subscribe(subject)
-                await operator.flush()
-            await asyncio.sleep(0.1)  # the refusals come by themselves, after the answers to the flushes
-            assert len([text for text in refused if "permissions violation" in text]) == 6
+                await subscribed(operator)
+            async with asyncio.timeout(5):  # the refusals come by themselves, after the answers to the flushes
+                while len([text for text in refused if "permissions violation" in text]) < 6:
+                    await asyncio.sleep(0.01)
+            await asyncio.sleep(0.1)
+            assert len([text for text in refused if "permissions violation" in text]) == 6, "and none for what it may do"
             await operator.close()
             await system.close()
 

@@ -14,7 +14,7 @@ from cpms_actors.base.errors import Unavailable
 from cpms_actors.base.ids import LANES, lane_of, slot_of
 from cpms_actors.base.settings import Nats, Postgres, Settings
 from cpms_actors.bus import questions, subjects
-from cpms_actors.bus.client import connect
+from cpms_actors.bus.client import connect, subscribed
 from cpms_actors.bus.questions import AuthorizeQuestion, LeaseQuestion, SessionStatus
 from cpms_actors.domain.access import Verdict
 from cpms_actors.domain.events import Event, IdToken, Page, TransactionEnded, TransactionStarted
@@ -129,7 +129,7 @@ async def test_ended_sessions_ring_the_tariff_pool_and_show_in_the_status(
     pool_settings: Settings, bus: Client, database: Database
 ) -> None:
     bell = await bus.subscribe(subjects.doorbell("tariff"))
-    await bus.flush()
+    await subscribed(bus)
     async with running(pool_settings):
         await journal(bus, "CP1", "CP2", "CP3")
         await bell.next_msg(timeout=10)

@@ -12,6 +12,7 @@ import pytest
 
 from cpms_actors.base.settings import Nats, Postgres, Settings
 from cpms_actors.base.time import to_datetime
+from cpms_actors.bus.client import subscribed
 from cpms_actors.domain.cdr import Cdr
 from cpms_actors.domain.tariff import Tariff, simple_tariff
 from cpms_actors.pools import tariff as pool
@@ -312,7 +313,7 @@ async def test_the_doorbell_wakes_the_pool_and_it_rings_the_next(
     client = await nats.connect(nats_url)
     async with open_database(own_postgres) as database, anyio.create_task_group() as group:
         billing = await client.subscribe("cpms.doorbell.billing")
-        await client.flush()
+        await subscribed(client)
         await running(group, settings_of(own_postgres, nats_url))
         session_id = await add_session(database)
         with anyio.fail_after(10):
@@ -328,7 +329,7 @@ async def test_a_lost_doorbell_costs_a_poll(own_postgres: Postgres, nats_url: st
     client = await nats.connect(nats_url)
     async with open_database(own_postgres) as database, anyio.create_task_group() as group:
         billing = await client.subscribe("cpms.doorbell.billing")
-        await client.flush()
+        await subscribed(client)
         await running(group, settings_of(own_postgres, nats_url))
         session_id = await add_session(database)
         with anyio.fail_after(10):
@@ -386,7 +387,7 @@ async def test_the_pool_starts_without_postgres_and_rates_once_it_is_there(
     try:
         async with anyio.create_task_group() as group:
             billing = await client.subscribe("cpms.doorbell.billing")
-            await client.flush()
+            await subscribed(client)
             await running(group, settings_of(own_postgres, nats_url))
             with anyio.fail_after(10):
                 outages = 0
