@@ -5,9 +5,8 @@ BootNotification answered. The worker is `cpms worker` as it is deployed and has
 `admissions_per_s` is what was reached together with that load, `per_core` what the worker's own CPU time would allow; the p99 is from
 dialling to the answer to BootNotification, with `together` chargers at it at any moment.
 
-Every round admits `--idle` chargers more to those that are connected already, or as many as leave room for all rounds in one process.
-The
-first round is not counted: it warms the worker.
+Every round admits `--idle` chargers more to those that are connected already, or as many as leave room for all rounds in one
+process. The first round is not counted: it warms the worker.
 """
 
 import asyncio
@@ -20,10 +19,9 @@ import uvloop
 from msgspec.structs import replace
 
 from bench import load
-from bench.gateway import kept_to, scratch
 from bench.load import Admit, Admitted
 from bench.machine import describe, sentence
-from bench.processes import Cores, running, share_cores
+from bench.processes import Cores, kept_to, running, scratch, share_cores, until_stopped
 from bench.question import Options, Outcome
 from bench.workers import worker
 
@@ -40,8 +38,9 @@ def run(options: Options) -> Outcome:
     cores = share_cores()
     with scratch() as folder, kept_to(cores.others):
         options = replace(options, idle=min(options.idle, CONNECTED_MAX // (options.rounds + 1)))
-        rounds = uvloop.run(_rounds(options, cores, folder))
-        figures = _figures(options, rounds) | {"conditions": describe(folder)}
+        conditions = describe(folder)
+        rounds = uvloop.run(until_stopped(_rounds(options, cores, folder)))
+    figures = _figures(options, rounds) | {"conditions": conditions}
     return Outcome(figures, _text(figures))
 
 

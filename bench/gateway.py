@@ -23,12 +23,8 @@ free falsifies it. `kib_bare_connection` is the same of raw_echo.
 """
 
 import asyncio
-import os
-import shutil
-import signal
-import tempfile
-from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from statistics import median
 from typing import Any, Final
@@ -40,7 +36,7 @@ from msgspec import Struct
 from bench import load, servers
 from bench.load import Action, Connect, Connected, Measured, Window
 from bench.machine import describe
-from bench.processes import Child, Cores, rss_bytes, running, share_cores
+from bench.processes import Child, Cores, kept_to, rss_bytes, running, scratch, share_cores, until_stopped
 from bench.question import Options, Outcome
 from bench.report import Figure, Memory, Report, ratios, targets, text
 from bench.workers import Cpms, worker
@@ -141,21 +137,13 @@ def run(options: Options) -> Outcome:
     """Measure it all. Raises OperatorError."""
     cores = share_cores()
     with scratch() as folder, kept_to(cores.others):
-        report = uvloop.run(_until_stopped(options, cores, folder))
+        report = uvloop.run(until_stopped(_report(options, cores, folder)))
     figures: dict[str, Any] = dict(report.figures)
     figures |= msgspec.to_builtins(report.memory)
     figures["ratios"] = ratios(report)
     figures["targets"] = targets(report)
     figures["conditions"] = report.conditions
     return Outcome(msgspec.to_builtins(figures), text(report))
-
-
-async def _until_stopped(options: Options, cores: Cores, folder: Path) -> Report:
-    """SIGTERM is like Ctrl-C: what was started is stopped."""
-    task = asyncio.current_task()
-    assert task is not None  # inside uvloop.run
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-    return await _report(options, cores, folder)
 
 
 async def _report(options: Options, cores: Cores, folder: Path) -> Report:
@@ -232,24 +220,3 @@ async def _grown_kib(server: Server, count: int, rest_s: float) -> float:
     await server.connect(count, charging=False)
     await asyncio.sleep(rest_s)
     return (rss_bytes(server.pid) - before) / count / KIB
-
-
-@contextmanager
-def kept_to(cores: frozenset[int]) -> Iterator[None]:
-    """This process and the brokers, which inherit it, run on these cores."""
-    before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, cores)
-    try:
-        yield
-    finally:
-        os.sched_setaffinity(0, before)
-
-
-@contextmanager
-def scratch() -> Iterator[Path]:
-    """A directory that is removed whatever happens; on the disk where this system keeps temporary files."""
-    folder = Path(tempfile.mkdtemp(prefix="cpms-bench-"))
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)

@@ -6,19 +6,24 @@ from outside, so that being measured costs the measured process nothing.
 
 import asyncio
 import os
+import shutil
+import signal
 import sys
+import tempfile
 from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from time import clock_gettime
-from typing import Final
+from typing import Any, Final, TypeVar
 
 import psutil
 from msgspec import Struct
 
 from cpms_actors.base.errors import OperatorError
 from cpms_actors.node import exec_child
+
+T = TypeVar("T")
 
 ROOT: Final = Path(__file__).parents[1]
 START_S_MAX: Final = 60.0
@@ -111,3 +116,32 @@ async def _stop(process: Process) -> None:
     except TimeoutError:
         process.kill()
         await process.wait()
+
+
+@contextmanager
+def kept_to(cores: frozenset[int]) -> Iterator[None]:
+    """This process and the brokers, which inherit it, run on these cores."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, cores)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+@contextmanager
+def scratch() -> Iterator[Path]:
+    """A directory that is removed whatever happens; on the disk where this system keeps temporary files."""
+    folder = Path(tempfile.mkdtemp(prefix="cpms-bench-"))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+async def until_stopped(work: Coroutine[Any, Any, T]) -> T:
+    """The result of the work. SIGTERM is like Ctrl-C: what it started is stopped."""
+    task = asyncio.current_task()
+    assert task is not None  # inside uvloop.run
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    return await work

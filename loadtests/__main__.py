@@ -23,6 +23,7 @@ import msgspec
 from msgspec import Struct
 
 from cpms_actors.base.errors import CpmsError, OperatorError
+from cpms_actors.base.settings import Nats
 from loadtests import desk, limits, scenario
 from loadtests.process import storm_process
 from loadtests.report import Order, StormReport, Truth
@@ -96,7 +97,7 @@ def _settled(storm: scenario.Scenario, report: StormReport, seen: Truth) -> bool
 
 
 @contextmanager
-def _system(asked: Asked) -> Iterator[tuple[str, desk.Operator]]:
+def _system(asked: Asked) -> Iterator[tuple[str, Nats]]:
     """Where the chargers dial and how to ask: of a scratch stack, or of the system that was named."""
     if asked.url is not None:
         yield _loopback(asked.url), desk.operator_of(asked.data)

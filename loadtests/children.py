@@ -1,6 +1,5 @@
 """Processes that the laboratory starts, and that end with it, however it ends."""
 
-import ctypes
 import signal
 import subprocess
 import sys
@@ -8,8 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import IO, Final
 
+from cpms_actors.node import exec_child
+
 STOP_S_MAX: Final = 20.0
-_PR_SET_PDEATHSIG: Final = 1
 _INTERRUPTIONS: Final = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -26,12 +26,10 @@ def child(
 
     def prepare() -> None:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        if sys.platform == "linux":  # the kernel stops it when this process is gone
-            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
     try:
         process = subprocess.Popen(
-            [sys.executable, *arguments],
+            exec_child.command((sys.executable, *arguments)),  # the kernel stops it when this process is gone
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=log,

@@ -6,14 +6,13 @@ One NATS connection and many requests at once: there is no verb for more than on
 import asyncio
 import os
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Final, TypeVar
 
-import msgspec
-from msgspec import Struct
+from msgspec.structs import replace
 from nats.aio.client import Client
 from nats.errors import Error as NatsError
 
@@ -27,6 +26,7 @@ from cpms_actors.bus import verbs_registry as registry
 from cpms_actors.bus.verbs import Verb, VerbFailed, encode_request
 from cpms_actors.bus.verbs_words import Request, Response
 from cpms_actors.domain.tariff import Component
+from cpms_actors.node.data_dir import attach, is_external
 from cpms_actors.observe import logs
 from loadtests.report import Billed, StormReport, Truth
 
@@ -43,25 +43,16 @@ R = TypeVar("R", bound=Response)
 T = TypeVar("T")
 
 
-class Operator(Struct, frozen=True):
-    """How to ask: the operator's name, and NATS as that operator."""
-
-    operator: str
-    nats_operator_url: str
-
-
-def operator_of(data: Path | None) -> Operator:
-    """The operator of the stack that runs in a directory; None: of the one in .cpms, unless the settings name another NATS."""
+def operator_of(data: Path | None) -> Nats:
+    """How to ask the stack that runs in a directory; None: the one that a command of `cpms` would ask. Raises OperatorError."""
     logs.configure(Logs(level="error"))
-    if data is None and any(os.environ.get(name) for name in ("CPMS_NATS_URL", "CPMS_NATS_OPERATOR_URL", "CPMS_CONFIG")):
-        nats = load(os.environ).nats
-        return Operator(nats.operator, nats.operator_url or nats.url)
-    file = (data or Path(".cpms")) / "connection.json"
-    try:
-        return msgspec.json.decode(file.read_bytes(), type=Operator)
-    except (OSError, msgspec.DecodeError):
-        text = f"there is no running stack in {file.parent}; run this beside it, or set CPMS_NATS_OPERATOR_URL and CPMS_NATS_OPERATOR"
-        raise OperatorError("operator", text) from None
+    environment = os.environ if data is None else {}  # what is named is asked, whatever the environment names
+    settings = load(environment)
+    nats = attach(settings if data is None else replace(settings, data=str(data)), environment).nats
+    if not nats.operator_url and not is_external(nats.url, Nats().url, environment, "CPMS_NATS_URL"):
+        text = f"there is no running stack in {data or settings.data}; run this beside it, or set CPMS_NATS_OPERATOR_URL"
+        raise OperatorError("operator", text)
+    return nats
 
 
 class _Desk:
@@ -92,7 +83,7 @@ class _Desk:
         await self.put(verbs.CHARGER_ADD, new, verbs.CHARGER_SET, known)
 
 
-def register(operator: Operator, chargers: Iterable[str], password: str, token: str, *, price: bool) -> None:
+def register(operator: Nats, chargers: Iterable[str], password: str, token: str, *, price: bool) -> None:
     """Let chargers and token in, new or known. `price`: also a tariff for the whole tenant, for a system of the laboratory's own.
 
     Raises Unavailable when nobody answers, VerbFailed when the system refuses.
@@ -110,7 +101,7 @@ def register(operator: Operator, chargers: Iterable[str], password: str, token: 
     _run(operator, work)
 
 
-def truth(operator: Operator, report: StormReport, chargers: Iterable[str], token: str, expected: Callable[[Truth], bool]) -> Truth:
+def truth(operator: Nats, report: StormReport, chargers: Iterable[str], token: str, expected: Callable[[Truth], bool]) -> Truth:
     """What the system says, as soon as it is as `expected`; after SETTLE_S_MAX as it is. Raises as `register` does."""
 
     async def work(desk: _Desk) -> Truth:
@@ -141,37 +132,38 @@ async def _look(desk: _Desk, report: StormReport, chargers: frozenset[str], toke
 
 async def _chargers(desk: _Desk) -> list[registry.ChargerView]:
     """All chargers of the tenant."""
-    found: list[registry.ChargerView] = []
-    after: str | None = None
-    while True:
-        page = await desk.ask(verbs.CHARGER_LIST, registry.ChargerList(limit=PAGE, after=after))
-        found += page.chargers
-        after = page.next
-        if after is None:
-            return found
+
+    async def page(after: str | None) -> tuple[Sequence[registry.ChargerView], str | None]:
+        listed = await desk.ask(verbs.CHARGER_LIST, registry.ChargerList(limit=PAGE, after=after))
+        return listed.chargers, listed.next
+
+    return await _pages(page, lambda _: True)
 
 
 async def _sessions(desk: _Desk, token: str, began: datetime) -> list[ledger.SessionView]:
-    """Newest first, so what is older than the storm ends the list."""
-    found: list[ledger.SessionView] = []
-    after: str | None = None
-    while True:
-        page = await desk.ask(verbs.SESSION_LIST, ledger.SessionList(limit=PAGE, after=after, token=token))
-        found += [view for view in page.sessions if view.started_at >= began]
-        after = page.next
-        if after is None or page.sessions[-1].started_at < began:
-            return found
+    async def page(after: str | None) -> tuple[Sequence[ledger.SessionView], str | None]:
+        listed = await desk.ask(verbs.SESSION_LIST, ledger.SessionList(limit=PAGE, after=after, token=token))
+        return listed.sessions, listed.next
+
+    return await _pages(page, lambda view: view.started_at >= began)
 
 
 async def _cdrs(desk: _Desk, token: str, began: datetime) -> list[ledger.CdrView]:
-    """Newest first, as `_sessions`."""
-    found: list[ledger.CdrView] = []
+    async def page(after: str | None) -> tuple[Sequence[ledger.CdrView], str | None]:
+        listed = await desk.ask(verbs.CDR_LIST, ledger.CdrList(limit=PAGE, after=after, token=token))
+        return listed.cdrs, listed.next
+
+    return await _pages(page, lambda view: view.started_at >= began)
+
+
+async def _pages(page: Callable[[str | None], Awaitable[tuple[Sequence[T], str | None]]], wanted: Callable[[T], bool]) -> list[T]:
+    """All that is wanted. Lists come newest first, so a page that ends with what is not is the last."""
+    found: list[T] = []
     after: str | None = None
     while True:
-        page = await desk.ask(verbs.CDR_LIST, ledger.CdrList(limit=PAGE, after=after, token=token))
-        found += [view for view in page.cdrs if view.started_at >= began]
-        after = page.next
-        if after is None or page.cdrs[-1].started_at < began:
+        views, after = await page(after)
+        found += filter(wanted, views)
+        if after is None or not wanted(views[-1]):
             return found
 
 
@@ -180,10 +172,10 @@ def _moment(seconds: float) -> datetime:
     return datetime.fromtimestamp(int(seconds * 1000) / 1000, UTC)
 
 
-def _run(operator: Operator, work: Callable[[_Desk], Awaitable[T]]) -> T:
+def _run(operator: Nats, work: Callable[[_Desk], Awaitable[T]]) -> T:
     async def connected() -> T:
         inbox = bus.operator_inbox(operator.operator)
-        nats = await bus.connect(Nats(), "storm", url=operator.nats_operator_url, inbox=inbox, patient=False)
+        nats = await bus.connect(operator, "storm", url=operator.operator_url, inbox=inbox, patient=False)
         try:
             return await work(_Desk(nats, operator.operator))
         finally:

@@ -175,14 +175,9 @@ class Actor(Generic[S, M]):
         NotPaused if no effect waits. After a stop it does nothing: completions may be late.
         """
         if self._phase == _PAUSED:
-            effects, at = self._effects, self._at
-            self._effects = ()
-            if at == len(effects) and self.mailbox.queue is None and getattr(effects[-1], "then", None) is None:
-                self._message = self._before = None  # nothing is left to do, as nearly always
-                self._phase = _IDLE
-            else:
-                self._phase = _TURNING
-                self._run(effects, at, value)
+            effects, self._effects = self._effects, ()
+            self._phase = _TURNING
+            self._run(effects, self._at, value)
         elif self._phase == _PERFORMING:
             self._value = value
             self._phase = _RESUMED

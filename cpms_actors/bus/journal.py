@@ -100,6 +100,8 @@ class Lane:
         self.page: list[bytes] = []  # encoded events
         self.sealed: deque[Sealed] = deque()  # the first of them is on its way
         self.stalled = False
+        self.retry_at = 0.0  # on the loop's clock: before that the broker is not asked again
+        self._retry_s = RETRY_FIRST_S
         self._statistics = Statistics()
         self._publisher = publisher
         self._subject = subjects.journal(number)
@@ -136,9 +138,10 @@ class Lane:
         try:
             data = encode(event)
         except Exception as error:  # whatever the encoder has
-            return self._append_stand_in(self._sealer.unencodable(event, error), then)
+            return self._append_unusual(self._sealer.unencodable(event, error), then, kept=False)
         if len(data) > LIGHT_BYTES_MAX:
-            return self._append_heavy(event, data, then)
+            kept = len(data) <= self._sealer.page_bytes_max
+            return self._append_unusual(data if kept else self._sealer.oversize(event, len(data)), then, kept=kept)
         if not page:
             self._wake()
         page.append(data)
@@ -149,36 +152,26 @@ class Lane:
             self._waiters.append(then)
         return True
 
-    def _append_heavy(self, event: Event, data: bytes, then: Then | None) -> bool:
-        """An event that carries much, mostly a payload as it came: what waits of these is bounded in bytes."""
-        statistics = self._statistics
-        if statistics.waiting_bytes + len(data) > WAITING_BYTES_MAX:
-            statistics.refusals += 1
-            return False
-        if len(data) > self._sealer.page_bytes_max:
-            return self._append_stand_in(self._sealer.oversize(event, len(data)), then)
-        statistics.waiting_bytes += len(data)
-        self._put(data, None if self.stalled else then)
-        if self.stalled:
+    def _append_unusual(self, data: bytes | None, then: Then | None, *, kept: bool) -> bool:
+        """A large event, or what stands for one that cannot be kept, if anything does: what waits of these is bounded in bytes."""
+        waits = kept and not self.stalled
+        if data is not None:
+            statistics, heavy = self._statistics, _heavy((data,))
+            if statistics.waiting_bytes + heavy > WAITING_BYTES_MAX:
+                statistics.refusals += 1
+                return False
+            statistics.waiting_bytes += heavy
+            self.page.append(data)
+            self._waiters.append(then if waits else None)
+            self._wake()
+        if not waits:
             tell((then,), False)
         return True
-
-    def _append_stand_in(self, data: bytes | None, then: Then | None) -> bool:
-        """The fact is not kept, but what stands for it, if there is anything."""
-        if data is not None:
-            self._statistics.waiting_bytes += _heavy((data,))
-            self._put(data, None)
-        tell((then,), False)
-        return True
-
-    def _put(self, data: bytes, then: Then | None) -> None:
-        self.page.append(data)
-        self._waiters.append(then)
-        self._wake()
 
     def open(self) -> None:
         """Take events from now on, and let whoever brings one wait for it."""
         self._closed = self.stalled = False
+        self.retry_at = 0.0
         self._count_sealed(0)
 
     def close(self) -> None:
@@ -203,19 +196,17 @@ class Lane:
         self.page, self._waiters = self.page[limit:], self._waiters[limit:]
         self._take_over(pages, refused)
 
-    async def send(self, timeout_s: float) -> bool:
-        """Publish the first of the sealed pages, once. False when the broker does not have it: the lane has stalled."""
+    async def send(self, timeout_s: float) -> None:
+        """Publish the first of the sealed pages, once. When the broker does not have it the lane has stalled, and rests for a while."""
         page = self.sealed[0]
         headers = {"Nats-Msg-Id": f"{self._message_id}{page.number}"}
         try:
             await self._publisher.publish(self._subject, page.data, timeout=timeout_s, headers=headers)
         except (NatsError, APIError, TimeoutError, OSError) as error:
-            if isinstance(error, MaxPayloadError) and self._seal_smaller():
-                return True
-            self._stall(error)
-            return False
-        self._stored(page)
-        return True
+            if not (isinstance(error, MaxPayloadError) and self._seal_smaller()):
+                self._stall(error)
+        else:
+            self._stored(page)
 
     def _take_over(self, pages: list[Sealed], refused: list[Then]) -> None:
         self._count_sealed(sum(len(page.events) for page in pages))
@@ -249,12 +240,15 @@ class Lane:
         statistics.events += len(page.events)
         if self.stalled:
             self.stalled = False
+            self._retry_s = RETRY_FIRST_S
             log.info("journal_flows", lane=self.number, waiting=self.statistics.waiting)
         tell(page.waiters, True)
 
     def _stall(self, error: Exception) -> None:
         """The broker does not take the page: nobody shall wait for it. The page stays."""
         self._statistics.retries += 1
+        self.retry_at = asyncio.get_running_loop().time() + self._retry_s
+        self._retry_s = min(self._retry_s * 2, RETRY_MAX_S)
         if not self.stalled:
             self.stalled = True
             self._statistics.stalls += 1
@@ -305,7 +299,8 @@ class Journal:
         for lane in self.lanes:
             lane.open()
         try:
-            await self._write()
+            while True:
+                await self._round(self._append_timeout_s)
         except asyncio.CancelledError:
             try:
                 await self._drain()
@@ -317,42 +312,40 @@ class Journal:
             for lane in self.lanes:
                 lane.give_up()
 
-    async def _write(self) -> None:
-        delay = RETRY_FIRST_S
-        while True:
-            if not self._waits:
-                self._awake.clear()
-                await self._awake.wait()
-                if self._linger_s and not any(lane.full for lane in self.lanes):
-                    await asyncio.sleep(self._linger_s)  # at low load this is what makes pages at all
-            if await self._round(self._append_timeout_s):
-                delay = RETRY_FIRST_S
-            else:
-                await asyncio.sleep(delay)
-                delay = min(delay * 2, RETRY_MAX_S)
-
-    @property
-    def _waits(self) -> bool:
-        return any(lane.sealed or lane.page for lane in self.lanes)
-
-    async def _round(self, timeout_s: float) -> bool:
-        """Send a page of every lane that has one. False when the broker does not have all of them."""
+    async def _round(self, timeout_s: float) -> None:
+        """Send a page of every lane that has one and does not rest after a failure; when none has, wait until there is one."""
         for lane in self.lanes:
             lane.seal()
-        lanes = [lane for lane in self.lanes if lane.sealed]
-        if len(lanes) == 1:  # no tasks for one
-            return await lanes[0].send(timeout_s)
-        async with asyncio.TaskGroup() as group:
-            sending = [group.create_task(lane.send(timeout_s)) for lane in lanes]
-        return all(sent.result() for sent in sending)
+        now = asyncio.get_running_loop().time()
+        lanes = [lane for lane in self.lanes if lane.sealed and lane.retry_at <= now]
+        if not lanes:
+            await self._rest()
+        elif len(lanes) == 1:  # no tasks for one
+            await lanes[0].send(timeout_s)
+        else:
+            async with asyncio.TaskGroup() as group:
+                for lane in lanes:
+                    group.create_task(lane.send(timeout_s))
+
+    async def _rest(self) -> None:
+        self._awake.clear()
+        retry_at = min((lane.retry_at for lane in self.lanes if lane.sealed), default=None)
+        try:
+            async with asyncio.timeout_at(retry_at):
+                await self._awake.wait()
+        except TimeoutError:
+            return
+        if self._linger_s and not any(lane.full for lane in self.lanes):
+            await asyncio.sleep(self._linger_s)  # at low load this is what makes pages at all
 
     async def _drain(self) -> None:
         """The last attempt, bounded in time. What is not stored then is lost to this process; its waiters hear False."""
         stalled = any(lane.stalled for lane in self.lanes)
+        for lane in self.lanes:
+            lane.retry_at = 0.0
         try:
             async with asyncio.timeout(DRAIN_STALLED_S if stalled else DRAIN_S):
-                while self._waits:
-                    if not await self._round(min(self._append_timeout_s, DRAIN_APPEND_S)):
-                        await asyncio.sleep(RETRY_FIRST_S)
+                while any(lane.sealed or lane.page for lane in self.lanes):
+                    await self._round(min(self._append_timeout_s, DRAIN_APPEND_S))
         except TimeoutError:
             log.warning("journal_closed_with_events", waiting={lane.number: lane.statistics.waiting for lane in self.lanes})

@@ -26,6 +26,7 @@ from nats.js.kv import KeyValue
 
 from cpms_actors.bus import subjects
 from cpms_actors.bus.waiters import Then, tell
+from cpms_actors.bus.watching import entries
 from cpms_actors.observe import logs
 
 log = logs.get("live")
@@ -108,21 +109,12 @@ class LiveStore:
                 del known[key]  # another owner may have written since
         found = len(self._loaded)
         keys = [f"{slot}.>" for slot in wanted] if len(wanted) <= ONE_BY_ONE_MAX else [">"]
-        for key in keys:
-            await self._load(bucket, key, wanted)
+        for some in keys:
+            async for key, value, revision in entries(bucket, some):
+                if value and key.partition(".")[0] in wanted:
+                    self._revisions[key] = revision
+                    self._read(key, value)
         return len(self._loaded) - found
-
-    async def _load(self, bucket: KeyValue, keys: str, wanted: set[str]) -> None:
-        watcher = await bucket.watch(keys)
-        try:
-            async for entry in watcher:
-                if entry is None:
-                    break
-                if entry.value and entry.revision is not None and entry.key.partition(".")[0] in wanted:
-                    self._revisions[entry.key] = entry.revision
-                    self._read(entry.key, entry.value)
-        finally:
-            await watcher.stop()  # type: ignore[no-untyped-call]  # untyped in nats-py
 
     def _read(self, key: str, value: bytes) -> None:
         try:

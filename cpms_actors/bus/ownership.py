@@ -85,13 +85,14 @@ def suspended(now: float, renewed_at: float, terms: Terms) -> bool:
 def decide(view: View, terms: Terms, slots: Iterable[int]) -> Plan:
     """The plan for this moment."""
     lost = tuple(slot for slot, epoch in view.serving.items() if _revision(view, slot) > epoch)
-    others = {name for name, member in view.members.items() if not member.leaving and view.now - member.seen_at < terms.lease_s}
     if suspended(view.now, view.renewed_at, terms):
         # Of the others nothing has been heard either: whether there are some is what was known when the contact broke off.
         known = any(not member.leaving and member.seen_at > view.renewed_at - terms.lease_s for member in view.members.values())
         return Plan(suspended=True, evict=known and view.now - view.renewed_at >= terms.evict_s, lost=lost)
     living = {name for name, member in view.members.items() if view.now - member.seen_at < terms.lease_s}
-    candidates = others if view.leaving else others | {view.me}
+    candidates = {name for name in living if not view.members[name].leaving}
+    if not view.leaving:
+        candidates.add(view.me)
     release: list[int] = []
     claim: list[tuple[int, int]] = []
     for slot in slots:

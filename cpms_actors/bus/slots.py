@@ -20,7 +20,7 @@ from nats.errors import Error as NatsError
 from nats.js.errors import APIError
 from nats.js.kv import KeyValue
 
-from cpms_actors.base.ids import subject_token
+from cpms_actors.base.ids import from_subject_token, subject_token
 from cpms_actors.bus.ownership import Holding, Member, Terms, View, decide, suspended
 from cpms_actors.bus.watching import Watch
 from cpms_actors.observe import logs
@@ -134,14 +134,7 @@ class Leases:
 
     async def begin(self) -> None:
         """Read the bucket, appear in it, claim what is to be ours and can be had. Raises NatsError and the like."""
-        watcher = await self._bucket.watchall()
-        try:
-            async for entry in watcher:
-                if entry is None:
-                    break
-                self._on_entry(entry.key, entry.value if entry.operation is None else None, entry.revision or 0)
-        finally:
-            await watcher.stop()  # type: ignore[no-untyped-call]  # untyped in nats-py
+        await self._watch.read()
         sent = self._clock()
         await self._renew()
         self._renewed_at = sent  # all there is has just been read: no need to wait for it to come back
@@ -189,12 +182,22 @@ class Leases:
             await self._bucket.put(self._key, _encode(presence))
 
     async def _forget_dead(self) -> None:
+        """Take those who have been dead for long out of the bucket, if nothing has been heard of them since, and out of our sight."""
         now = self._clock()
-        for name in [name for name in self.members if now - self._seen[name].seen_at > FORGET_S]:
-            await self._bucket.delete(_MEMBER + subject_token(name), last=self._records[name])
+        for name in [name for name, member in self._seen.items() if now - member.seen_at > FORGET_S]:
+            if name in self._records:
+                await self._bucket.delete(_MEMBER + subject_token(name), last=self._records[name])
+            self._forget(name)
+
+    def _forget(self, name: str) -> None:
+        for known in (self.members, self._seen, self._records):
+            known.pop(name, None)
 
     async def _step(self) -> None:
         """Decide and do. Claims that another was quicker with are no fault: the next step knows better."""
+        if self._superseded:  # what is in our name is our namesake's, and not ours to claim or to give back
+            await self._drop((*self.serving, *self._doubtful))
+            return
         if self._client.stats["reconnects"] != self._reconnects:
             self._reconnects = self._client.stats["reconnects"]
             self._amnesty()
@@ -217,9 +220,8 @@ class Leases:
             await self._claim(claim)
 
     def _view(self) -> View:
-        presence = self.presence
-        leaving = presence.leaving or self._superseded
-        return View(presence.name, self._clock(), self._renewed_at, leaving, self._seen, self._holdings, self.serving)
+        me, leaving = self.presence.name, self.presence.leaving
+        return View(me, self._clock(), self._renewed_at, leaving, self._seen, self._holdings, self.serving)
 
     def _suspend(self) -> None:
         if not self._suspended:
@@ -231,7 +233,7 @@ class Leases:
 
     async def _drop(self, slots: Iterable[int]) -> None:
         """These are served no more."""
-        await self._lose([slot for slot in slots if self.serving.pop(slot, None) is not None])
+        await self._lose([slot for slot in slots if self.serving.pop(slot, None) is not None or slot in self._doubtful])
 
     async def _lose(self, slots: Sequence[int]) -> None:
         for slot in slots:
@@ -279,16 +281,14 @@ class Leases:
         return epoch
 
     async def _leave(self) -> None:
-        """Give back what we have, and only then take our name away."""
+        """Say so, give back what we have, and only then take our name away."""
         self.presence = msgspec.structs.replace(self.presence, leaving=True)
-        mine = [slot for slot, holding in self._holdings.items() if holding.owner == self.presence.name]
         with suppress(*_FAULTS):
             async with asyncio.timeout(LEAVE_S):
-                if self._superseded:
-                    await self._drop(tuple(self.serving))
-                    return
-                await self._give_back(mine)
-                await self._bucket.delete(self._key)
+                await self._renew()
+                await self._step()
+                if not self._superseded:
+                    await self._bucket.delete(self._key)
         await self._drop(tuple(self.serving))
 
     # -- what the bucket says
@@ -316,8 +316,7 @@ class Leases:
                 self._on_own(presence)
             return
         if presence is None:
-            for name in [name for name in self.members if _MEMBER + subject_token(name) == key]:
-                del self.members[name], self._seen[name]
+            self._forget(from_subject_token(key.removeprefix(_MEMBER)))
             self._awake.set()
             return
         known = self.members.get(presence.name)

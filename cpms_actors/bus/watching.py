@@ -5,7 +5,7 @@ meanwhile is found by comparing with the keys that the new watch brought.
 """
 
 import asyncio
-from collections.abc import Callable, Set
+from collections.abc import AsyncIterator, Callable, Set
 from contextlib import suppress
 from typing import Final
 
@@ -20,6 +20,19 @@ from cpms_actors.observe import logs
 log = logs.get("watch")
 
 CHECK_S: Final = 2.0
+
+
+async def entries(bucket: KeyValue, keys: str = ">") -> AsyncIterator[tuple[str, bytes | None, int]]:
+    """What there is now: key, value (None: deleted) and revision. Read it to its end."""
+    watcher = await bucket.watch(keys)
+    try:
+        async for entry in watcher:
+            if entry is None:
+                return
+            yield entry.key, entry.value if entry.operation is None else None, entry.revision or 0
+    finally:
+        await watcher.stop()  # type: ignore[no-untyped-call]  # untyped in nats-py
+
 
 OnEntry = Callable[[str, bytes | None, int], None]
 OnRead = Callable[[Set[str]], None]
@@ -39,6 +52,11 @@ class Watch:
         self._on_entry = on_entry
         self._on_read = on_read
         self.failures = 0
+
+    async def read(self) -> None:
+        """Hear every key that there is now, once. Raises NatsError and the like."""
+        async for entry in entries(self._bucket):
+            self._heard(self._on_entry, *entry)
 
     async def run(self) -> None:
         """Follow until cancelled."""

@@ -27,6 +27,7 @@ INVALID_DATA = 1007
 POLICY_VIOLATION = 1008
 TOO_BIG = 1009
 INTERNAL_ERROR = 1011
+SERVICE_RESTART = 1012
 TRY_AGAIN_LATER = 1013
 
 CLOSE_REASON_BYTES_MAX = 123  # a control frame carries 125 bytes, two of them the code (RFC 6455, 5.5)
@@ -102,7 +103,7 @@ class Limits(Struct, frozen=True):
 
     `message_bytes` bounds a message after reassembly and inflation. `outbound_bytes` bounds what waits in this process for one peer.
     `openings` bounds the sockets whose handshake is unfinished, each for at most `handshake_s`; further ones are reset. A closing
-    handshake that the peer does not answer is cut after `close_s`. The last three are the gates (gates.py); 0 is no gate.
+    handshake that the peer does not answer is cut after `close_s`. The last three fields are the gates (gates.py); 0 is no gate.
     """
 
     frame_bytes: int

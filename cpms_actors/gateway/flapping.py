@@ -12,15 +12,14 @@ from collections.abc import Callable
 from math import ceil
 from typing import Final
 
-from cpms_actors.gateway.engine import INTERNAL_ERROR, TRY_AGAIN_LATER, Connection, Receiver, Refused
+from cpms_actors.gateway.engine import INTERNAL_ERROR, SERVICE_RESTART, TRY_AGAIN_LATER, Connection, Receiver, Refused
 
 FLAP_S: Final = 10.0
 SPAN_S: Final = 60.0
 HOLD_S: Final = (2.0, 120.0)  # the first time and the longest
 TABLE_MAX: Final = 20_000  # paths that are remembered; the one whose last flap is longest ago goes first
 
-_SERVICE_RESTART: Final = 1012  # the charger's slot has gone to another worker
-_OUR_DOING: Final = (INTERNAL_ERROR, _SERVICE_RESTART, TRY_AGAIN_LATER)
+_OUR_DOING: Final = (INTERNAL_ERROR, SERVICE_RESTART, TRY_AGAIN_LATER)  # the second: its slot has gone to another worker
 
 
 class _Flapping:

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Final
 
 from cpms_actors.gateway.engine import Admitted, Limits, Refused
-from cpms_actors.gateway.flapping import Flaps, Watch, held_off
+from cpms_actors.gateway.flapping import TABLE_MAX, Flaps, Watch, held_off
 from cpms_actors.gateway.handshake import overloaded
 from cpms_actors.observe.counters import Counters
 
@@ -113,6 +113,7 @@ class Gates:
         self._clock = clock
         self._probed: float | None = None
         self._lag = counters.gauge("gateway.lag_ms", bound=round(limits.lag_max_ms) if limits.lag_max_ms > 0 else None)
+        self._flapping = counters.gauge("gateway.flapping", bound=TABLE_MAX)
         self._by_rate = counters.counter("gateway.gate.rate")
         self._by_lag = counters.counter("gateway.gate.lag")
         self._by_flapping = counters.counter("gateway.gate.flapping")
@@ -147,6 +148,7 @@ class Gates:
         if self._probed is not None:
             lag_ms = max(0.0, now - self._probed - WINDOW_S) * 1000.0
             self._lag.set(round(lag_ms))
+            self._flapping.set(len(self._flaps) if self._flaps is not None else 0)
             if self._limit is not None:
                 self._limit.window(lag_ms)
         self._probed = now

@@ -134,7 +134,11 @@ class Relay:
         host, _, port = address.rpartition(":")
         near, far = _End(), _End()
         try:
-            await loop.connect_accepted_socket(lambda: near, accepted)
+            try:
+                await loop.connect_accepted_socket(lambda: near, accepted)
+            except BaseException:
+                accepted.close()
+                raise
             async with asyncio.timeout(CONNECT_S):
                 await loop.create_connection(lambda: far, host.strip("[]"), int(port))
             near.join(far)

@@ -20,13 +20,13 @@ from cpms_actors.bus.live import LiveStore, open_bucket
 from cpms_actors.bus.slots import Duties, Leases, Presence
 from cpms_actors.charger.charger import Charger
 from cpms_actors.charger.office import Slot
+from cpms_actors.gateway.engine import SERVICE_RESTART
 from cpms_actors.node.siblings import Siblings
 from cpms_actors.observe import logs
 
 log = logs.get("worker")
 
 SETTLE_S: Final = 1.0
-GOING_ELSEWHERE: Final = 1012  # service restart: connect again (the IANA registry of close codes)
 
 
 class WorkerSlots:
@@ -113,4 +113,4 @@ class WorkerSlots:
 def _send_away(chargers: Iterable[Charger], reason: str) -> None:
     for charger in chargers:
         if charger.line is not None:
-            charger.line.close(GOING_ELSEWHERE, reason)
+            charger.line.close(SERVICE_RESTART, reason)

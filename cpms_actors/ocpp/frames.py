@@ -84,9 +84,9 @@ def read(text: bytes) -> Frame:
     if text[:4] == _CALL_HEAD:
         try:
             _, id_, action, payload = _read_call(text)
-            return Call(id_, action, payload)
         except _FAULTS:
-            pass
+            return _read_carefully(text)
+        return Call(id_, action, payload)
     return _read_carefully(text)
 
 

@@ -55,7 +55,7 @@ class ChargeCurve(Struct, frozen=True):
         flat_wh, hours = self._flat_wh, max(0.0, elapsed_s) / 3600
         flat_h = flat_wh / self.power_max_w
         if hours <= flat_h:
-            return hours * self.power_max_w
+            return max(0.0, elapsed_s) * self.power_max_w / 3600  # not over hours, which would cost a whole Wh its last bit
         room_wh = (1 - self.soc_start) * self.capacity_wh
         taper_wh = self._entry_w() / self._slope * (1 - exp(-self._slope * (hours - flat_h)))
         return min(room_wh, flat_wh + taper_wh)

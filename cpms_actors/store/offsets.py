@@ -10,6 +10,7 @@ from typing import Final
 
 from msgspec import Struct
 
+from cpms_actors.base.errors import OperatorError
 from cpms_actors.base.ids import LANES, SLOTS, lane_of
 from cpms_actors.store.columns import insert, text, transpose, whole
 from cpms_actors.store.database import Connection
@@ -61,9 +62,13 @@ async def hold(connection: Connection, owner: str, ttl_s: float) -> tuple[list[C
     """Say that the owner lives, renew what it holds and claim up to its share of what is free; the claims, and the share.
 
     The share is the lanes divided by the owners alive, rounded up, so that a new process finds lanes as soon as others `release`
-    what they hold beyond it.
+    what they hold beyond it. Raises OperatorError when the database was begun with more lanes: nobody would fold them.
     """
     await connection.execute("INSERT INTO lanes (lane) SELECT generate_series(0, $1 - 1) ON CONFLICT DO NOTHING", LANES)
+    begun_with = await connection.fetchval("SELECT count(*) FROM lanes")
+    if begun_with != LANES:
+        text = f"this deployment was begun with {begun_with} lanes and this release has {LANES}; run the release that it was begun with"
+        raise OperatorError("lanes", text)
     await connection.execute(
         "INSERT INTO pool_members VALUES ($1, now() + $2::float8 * interval '1 second')"
         " ON CONFLICT (owner) DO UPDATE SET seen_until = EXCLUDED.seen_until",

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from csv import DictReader
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -104,15 +105,27 @@ def test_a_charger_that_is_not_registered_is_a_reason_to_fail_and_nothing_stays(
     assert left_of(scratch) == []
 
 
-@pytest.mark.parametrize("wait_s", [0.0, 3.0])
-def test_nothing_stays_of_a_storm_that_is_interrupted(scratch: Path, wait_s: float) -> None:
+def talking(process: "subprocess.Popen[str]", chargers: int) -> bool:
+    """Whether so many chargers of its storm are connected."""
+    for child in psutil.Process(process.pid).children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            if "loadtests.storm" in child.cmdline():
+                return sum(link.status == psutil.CONN_ESTABLISHED for link in child.net_connections("tcp")) >= chargers
+    return False
+
+
+@pytest.mark.parametrize("talk", [False, True], ids=["as it begins", "under way"])
+def test_nothing_stays_of_a_storm_that_is_interrupted(scratch: Path, talk: bool) -> None:
     process = storm("meter-flood", "--chargers", "5", "--seconds", "60", scratch=scratch)
     try:
         assert process.stderr is not None
         while "chargers on ws://" not in (line := process.stderr.readline()):
             assert line, "it ended by itself"
         assert left_of(scratch) != []
-        time.sleep(wait_s)
+        deadline = time.monotonic() + 30
+        while talk and not talking(process, 5):
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
         process.terminate()
         stdout, stderr = process.communicate(timeout=40)
     finally:

@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -118,22 +117,21 @@ def test_a_charger_at_any_node_is_served_and_a_command_from_any_node_reaches_it(
 def test_when_a_node_is_killed_its_chargers_are_served_by_the_others(nodes: Nodes) -> None:
     all_served(nodes, 3)
     sessions = {charger: Session16(charger, "T-NODES") for charger in CHARGERS}
-    killed: list[float] = []
 
-    async def script(number: int, charger: str, session: Any, begun: asyncio.Barrier) -> None:
+    async def script(number: int, charger: str, session: Any, begun: asyncio.Barrier, killed: asyncio.Event) -> None:
         async with station(nodes.urls[number % 3], charger, patience_s=10) as s:
             await session.begin(s, 1000)
             if await begun.wait() == 0:
                 nodes.workers[1].kill()
-                killed.append(time.monotonic())
-            await asyncio.sleep(0.2)
+                killed.set()
+            await killed.wait()
         async with station(nodes.urls[number % 2], charger, patience_s=20) as s:
             await session.meter(s, 20, 6000)
             await session.end(s, 30, 8000)
 
     async def all_of_them() -> None:
-        begun = asyncio.Barrier(len(sessions))
-        await asyncio.gather(*(script(number, *each, begun) for number, each in enumerate(sessions.items())))
+        begun, killed = asyncio.Barrier(len(sessions)), asyncio.Event()
+        await asyncio.gather(*(script(number, *each, begun, killed) for number, each in enumerate(sessions.items())))
 
     asyncio.run(all_of_them())
     all_served(nodes, 2)

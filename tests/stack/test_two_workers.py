@@ -83,20 +83,21 @@ def test_a_worker_that_is_killed_comes_back_to_its_slots_and_sessions_go_on(two:
     shared_out(two)
     sessions = {charger: kind(charger, "T-TWO") for charger in CHARGERS[: 8 if kind is Session16 else 16][-8:]}
 
-    async def script(charger: str, session: Any, begun: asyncio.Barrier) -> None:
+    async def script(charger: str, session: Any, begun: asyncio.Barrier, killed: asyncio.Event) -> None:
         async with station(two.ws_url, charger, kind.version, patience_s=20) as s:
             await s.call("BootNotification", BOOT[kind.version])
             await session.begin(s, 1000)
             if await begun.wait() == 0:
                 two.kill("worker-1")
-            await asyncio.sleep(0.2)
+                killed.set()
+            await killed.wait()
         async with station(two.ws_url, charger, kind.version, patience_s=20) as s:
             await session.meter(s, 20, 6000)
             await session.end(s, 30, 8000)
 
     async def all_of_them() -> None:
-        begun = asyncio.Barrier(len(sessions))
-        await asyncio.gather(*(script(charger, session, begun) for charger, session in sessions.items()))
+        begun, killed = asyncio.Barrier(len(sessions)), asyncio.Event()
+        await asyncio.gather(*(script(charger, session, begun, killed) for charger, session in sessions.items()))
 
     asyncio.run(all_of_them())
     for charger in sessions:

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from cpms_actors.base.errors import OperatorError
 from cpms_actors.base.ids import LANES
 from cpms_actors.base.settings import Postgres
 from cpms_actors.base.time import to_datetime
@@ -305,6 +306,17 @@ async def test_owners_share_the_lanes_and_take_over_what_is_free(fresh_postgres:
             await connection.execute("UPDATE lanes SET claimed_until = now()")
             await connection.execute("UPDATE pool_members SET seen_until = now() WHERE owner = 'a'")
         assert len(await hold("c")) == LANES
+
+
+async def test_a_deployment_that_was_begun_with_more_lanes_is_refused_and_not_half_folded(
+    fresh_postgres: Callable[[], Postgres],
+) -> None:
+    async with open_database(fresh_postgres()) as database:
+        async with database.transaction(()) as connection:
+            await connection.execute("INSERT INTO lanes (lane) SELECT generate_series(0, $1)", LANES)
+        with pytest.raises(OperatorError, match=f"begun with {LANES + 1} lanes"):
+            async with database.transaction(()) as connection:
+                await offsets.hold(connection, "a", 60)
 
 
 async def test_an_offset_is_moved_only_by_who_holds_the_lane(fresh_postgres: Callable[[], Postgres]) -> None:

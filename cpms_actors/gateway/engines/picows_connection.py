@@ -11,6 +11,7 @@ turn, one after the other. Each half finds its own code in the processor's cache
 """
 
 import asyncio
+from codecs import getincrementaldecoder
 from typing import Final
 
 from multidict import CIMultiDict
@@ -37,17 +38,29 @@ _SILENT: Final = 3  # cut: nothing heard within the pong deadline
 _FULL: Final = 4  # cut: the outbound buffer went over its limit
 _REASONS: Final = ("", "the peer does not read", "", "nothing heard within the pong deadline", "the outbound buffer is full")
 
+NO_TEXT: Final = "a text message is UTF-8"
 _NO_HEADERS: Final[CIMultiDict[str]] = CIMultiDict()
 
 
 class _Partial:
     """A fragmented message on its way in."""
 
-    __slots__ = ("compressed", "payload")
+    __slots__ = ("_utf8", "compressed", "payload")
 
     def __init__(self, compressed: bool) -> None:
         self.compressed = compressed
         self.payload = bytearray()
+        self._utf8 = getincrementaldecoder("utf-8")()
+
+    def add(self, fragment: bytes) -> bool:
+        """Whether it can still become text: what is not UTF-8 so far will not be in the end (RFC 6455, 8.1)."""
+        self.payload += fragment
+        if not self.compressed:
+            try:
+                self._utf8.decode(fragment)
+            except UnicodeDecodeError:
+                return False
+        return True
 
 
 class Books(Connections["Connection"]):
@@ -166,7 +179,7 @@ class Connection(WSListener):
                 texts.append((self, text))
             else:
                 self._books.hear()
-                self.close(engine.INVALID_DATA, "a text message is UTF-8")
+                self.close(engine.INVALID_DATA, NO_TEXT)
         else:
             self._books.hear()
             self._unusual(transport, frame)
@@ -225,8 +238,9 @@ class Connection(WSListener):
         if partial is None:
             partial = self._partial = _Partial(bool(frame.rsv1))
         # Empty fragments cost nothing, so their number needs no bound: one buffer, not a list of parts.
-        partial.payload += frame.get_payload_as_memoryview()
-        if len(partial.payload) > self._books.limits.message_bytes:
+        if not partial.add(frame.get_payload_as_bytes()):
+            self.close(engine.INVALID_DATA, NO_TEXT)
+        elif len(partial.payload) > self._books.limits.message_bytes:
             self.close(engine.TOO_BIG, f"a message has at most {self._books.limits.message_bytes} bytes")
         elif frame.fin:
             self._partial = None
@@ -243,7 +257,7 @@ class Connection(WSListener):
             self._books.texts.append((self, message))
             self._books.hear()
         else:
-            self.close(engine.INVALID_DATA, "a text message is UTF-8")
+            self.close(engine.INVALID_DATA, NO_TEXT)
 
     def _answer_close(self, transport: WSTransport, frame: WSFrame) -> None:
         """Echo the code and end the TCP connection, which is the server's to end (RFC 6455, 5.5.1 and 7.1.1)."""
