@@ -1,8 +1,9 @@
 """What is asked of workers: a call to a charger, and how the worker is doing.
 
 A call goes to `subjects.charger_command(slot, tenant, charger, "call")` and is answered by the worker that owns the slot; nobody
-answers when no worker owns it. `subjects.WORKER_STATUS` is answered by every worker. Both are msgpack; fields may be added at the
-end with a default, so that a pool and a worker of neighbouring releases understand each other.
+answers when no worker owns it. With the verb "known" and a revision of the registry the worker answers as soon as its mirror has come
+that far, so that whoever was just let in is let in. `subjects.WORKER_STATUS` is answered by every worker. All are msgpack; fields may
+be added at the end with a default, so that a pool and a worker of neighbouring releases understand each other.
 """
 
 from typing import Final, Literal
@@ -11,6 +12,7 @@ import msgspec
 from msgspec import Struct, field
 
 CALL_VERB: Final = "call"
+KNOWN_VERB: Final = "known"
 
 Kind = Literal["result", "error", "failed"]
 """`result`: the charger's CALLRESULT. `error`: the charger's CALLERROR. `failed`: the worker could not get an answer."""
@@ -78,6 +80,7 @@ class WorkerStatus(Struct, frozen=True):
     counters: dict[str, int] = field(default_factory=dict)
 
 
+REVISION_DECODER: Final = msgspec.msgpack.Decoder(int)
 QUESTION_DECODER: Final = msgspec.msgpack.Decoder(CallQuestion)
 ANSWER_DECODER: Final = msgspec.msgpack.Decoder(CallAnswer)
 STATUS_DECODER: Final = msgspec.msgpack.Decoder(WorkerStatus)

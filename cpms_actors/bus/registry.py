@@ -39,6 +39,8 @@ class Registry:
         self.tenants: dict[str, Tenant] = {}
         self.chargers: dict[tuple[str, str], ChargerRecord] = {}
         self._watch = Watch(client, bucket, "registry", self._apply, self._on_read)
+        self._revision = 0
+        self._advanced = asyncio.Event()
         self._on_charger = on_charger
         self._on_tenant = on_tenant
         self._complete = asyncio.Event()
@@ -51,11 +53,24 @@ class Registry:
         except TimeoutError:
             raise Unavailable("the registry could not be read: is JetStream up?") from None
 
+    async def reached(self, revision: int) -> None:
+        """Wait until what the bucket held at that revision, or something newer, is known here."""
+        while self._revision < revision:
+            await self._advanced.wait()
+
     async def run(self) -> None:
         """Mirror until cancelled."""
         await self._watch.run()
 
-    def _apply(self, key: str, value: bytes | None, _revision: int) -> None:
+    def _apply(self, key: str, value: bytes | None, revision: int) -> None:
+        try:
+            self._learn(key, value)
+        finally:  # readable or not, it has been seen
+            self._revision = max(self._revision, revision)
+            self._advanced.set()
+            self._advanced = asyncio.Event()
+
+    def _learn(self, key: str, value: bytes | None) -> None:
         match key.split("."):
             case ["tenant", tenant]:
                 self._set_tenant(from_subject_token(tenant), _read_tenant(value) if value else None)

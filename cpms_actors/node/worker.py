@@ -244,6 +244,11 @@ class Worker:
         """The tenant's tokens have changed."""
         self._office.verdicts.forget(tenant)
 
+    async def registry_reached(self, revision: int) -> None:
+        """Wait until the mirror of the registry has come that far. Host loop."""
+        assert self._registry is not None  # opened before
+        await self._registry.reached(revision)
+
     def status(self) -> WorkerStatus:
         """Counters, bounds and refusals."""
         office, tasks = self._office, self._turns.statistics()

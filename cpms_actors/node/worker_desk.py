@@ -1,7 +1,7 @@
-"""What is asked of a worker over NATS: a call to one of its chargers, how it is doing, and to forget what it knows of tokens."""
+"""What is asked of a worker over NATS: a call to one of its chargers, whether it knows a charger, how it is doing, to forget tokens."""
 
 from collections.abc import Callable, Set
-from typing import Protocol
+from typing import Final, Protocol
 
 import msgspec
 import trio
@@ -18,6 +18,8 @@ from cpms_actors.charger.charger import Charger
 from supervisors.host import Bridge
 from supervisors.tasks import TaskPool
 
+KNOWN_S: Final = 5.0
+
 _encode = msgspec.msgpack.Encoder().encode
 
 
@@ -30,6 +32,8 @@ class Served(Protocol):
     def find(self, tenant: str, identity: str) -> Charger | None: ...
 
     def forget_verdicts(self, tenant: str) -> None: ...
+
+    async def registry_reached(self, revision: int) -> None: ...
 
     def status(self) -> WorkerStatus: ...
 
@@ -98,6 +102,9 @@ class Desk:
         *_, tenant, identity, verb = message.subject.split(".")
         charger = self._worker.find(from_subject_token(tenant), from_subject_token(identity))
         try:
+            if verb == commands.KNOWN_VERB:
+                revision = commands.REVISION_DECODER.decode(message.data)
+                return None if self._tasks.start(self._known, revision, message) else CallAnswer("failed", code=commands.BUSY)
             question = commands.QUESTION_DECODER.decode(message.data)
         except msgspec.DecodeError as error:
             return CallAnswer("failed", code=commands.INVALID_PAYLOAD, text=str(error))
@@ -112,6 +119,11 @@ class Desk:
     async def _call(self, charger: Charger, question: CallQuestion, message: Msg) -> None:
         answer = await charger.call(question.action, question.payload, question.timeout_s)
         await self._bridge.on_host(message.respond, _encode(answer))
+
+    async def _known(self, revision: int, message: Msg) -> None:
+        with trio.move_on_after(KNOWN_S):  # a mirror that lags behind for longer: whoever asked has gone on
+            await self._bridge.on_host(self._worker.registry_reached, revision)
+            await self._bridge.on_host(message.respond, _encode(CallAnswer("result")))
 
     async def _on_tokens(self, message: Msg) -> None:
         self._worker.forget_verdicts(message.data.decode(errors="replace"))

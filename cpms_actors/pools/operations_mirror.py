@@ -19,6 +19,7 @@ import msgspec
 from msgspec import Struct
 from nats.aio.client import Client
 from nats.errors import Error as NatsError
+from nats.errors import NoRespondersError
 from nats.js.api import KeyValueConfig, StorageType
 from nats.js.errors import APIError, BucketNotFoundError, KeyDeletedError, KeyNotFoundError, KeyWrongLastSequenceError
 from nats.js.kv import KeyValue
@@ -26,7 +27,7 @@ from nats.js.kv import KeyValue
 from cpms_actors.base.errors import Unavailable
 from cpms_actors.base.ids import slot_of, subject_token
 from cpms_actors.base.settings import Nats
-from cpms_actors.bus import subjects
+from cpms_actors.bus import commands, subjects
 from cpms_actors.observe import logs
 from cpms_actors.store import chargers, tenants
 from cpms_actors.store.database import Database
@@ -35,6 +36,7 @@ log = logs.get("operations")
 
 ROUNDS_MAX: Final = 8  # lost races in a row over one key; a ninth means that something else is wrong
 ROWS_PAGE: Final = 2_000
+KNOWN_S: Final = 2.0
 RESYNC_S: Final = 300.0
 RETRY_S: Final = 2.0
 WATCH_S: Final = 10.0
@@ -71,6 +73,7 @@ class Mirror:
     """Keeps the bucket equal to Postgres. One per process of the pool; several may run."""
 
     def __init__(self, client: Client, database: Database, nats: Nats) -> None:
+        self._client = client
         self._jetstream = client.jetstream(timeout=nats.request_timeout_s)
         self._database = database
         self._replicas = nats.replicas
@@ -86,11 +89,26 @@ class Mirror:
                 row = await tenants.find(connection, tenant)
             return None if row is None else _ENCODE(row.policy())
 
-        return await self._changed(tenant_key(tenant), read)
+        return await self._changed(tenant_key(tenant), read) is not None
 
     async def charger_changed(self, tenant: str, charger: str) -> bool:
-        """Write a charger's row as it is now. False: NATS did not take it, and a full comparison is due."""
-        return await self._changed(charger_key(tenant, charger), self._charger_reader(tenant, charger))
+        """Write a charger's row as it is now, and wait until the worker that serves it knows: an operator who has let a charger in
+        finds it let in. False: NATS did not take it, and a full comparison is due.
+        """
+        revision = await self._changed(charger_key(tenant, charger), self._charger_reader(tenant, charger))
+        if revision is None:
+            return False
+        await self._until_known(subjects.charger_command(slot_of(tenant, charger), tenant, charger, commands.KNOWN_VERB), revision)
+        return True
+
+    async def _until_known(self, subject: str, revision: int) -> None:
+        """Until the slot's worker has read the bucket up to there. One that is away, or starting, reads all of it before it serves."""
+        try:
+            await self._client.request(subject, _ENCODE(revision), timeout=KNOWN_S)
+        except NoRespondersError:
+            pass
+        except NatsError as error:
+            log.warning("registry_change_unconfirmed", subject=subject, revision=revision, error=repr(error))
 
     def _charger_reader(self, tenant: str, charger: str) -> Read:
         async def read() -> bytes | None:
@@ -100,39 +118,37 @@ class Mirror:
 
         return read
 
-    async def _changed(self, key: str, read: Read) -> bool:
+    async def _changed(self, key: str, read: Read) -> int | None:
+        """Settle a key: the revision of the bucket that has it as it should be, or None."""
         try:
-            await self._settle(key, read)
+            return await self._settle(key, read)
         except (NatsError, Unavailable, TimeoutError) as error:
             self.statistics.failures += 1
             self._bucket = None  # it may have gone with the server that held it
             log.warning("registry_not_written", key=key, error=repr(error))
             self._wanted.set()
-            return False
-        return True
+            return None
 
-    async def _settle(self, key: str, read: Read) -> None:
-        """Make the key what `read` says, however many others are at it."""
+    async def _settle(self, key: str, read: Read) -> int:
+        """Make the key what `read` says, however many others are at it; the revision at which it was so."""
         bucket = await self._open()
         for _ in range(ROUNDS_MAX):
             value, revision = await _current(bucket, key)
             wanted = await read()
             if wanted == value:
-                return
+                return revision
             try:
-                await self._write(bucket, key, wanted, revision)
+                return await self._write(bucket, key, wanted, revision)
             except KeyWrongLastSequenceError:
                 self.statistics.races += 1
-                continue
-            return
         raise Unavailable(f"{key} changed {ROUNDS_MAX} times while it was written")
 
-    async def _write(self, bucket: KeyValue, key: str, value: bytes | None, revision: int) -> None:
-        """Put, or (None) delete, under a revision."""
+    async def _write(self, bucket: KeyValue, key: str, value: bytes | None, revision: int) -> int:
+        """Put, or (None) delete, under a revision; the revision that it has then (of a deletion: the one before)."""
         if value is not None:
-            await bucket.update(key, value, last=revision)
+            written = await bucket.update(key, value, last=revision)
             self.statistics.puts += 1
-            return
+            return written
         try:
             await bucket.delete(key, last=revision)
         except APIError as error:
@@ -140,6 +156,7 @@ class Mirror:
                 raise
             raise KeyWrongLastSequenceError(description=error.description) from error
         self.statistics.deletes += 1
+        return revision
 
     async def _open(self) -> KeyValue:
         if self._bucket is None:

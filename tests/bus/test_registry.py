@@ -173,6 +173,24 @@ def test_what_cannot_be_read_leaves_what_was_before_and_everything_else_in_force
     with_bucket(nats_url, use)
 
 
+def test_one_can_wait_until_a_revision_is_known_readable_or_not(nats_url: str) -> None:
+    async def use(client: Client, bucket: KeyValue) -> None:
+        registry = Registry(client, bucket, lambda *_: None)
+        running = await mirror(client, bucket, registry)
+        for identity in ("CP1", "CP2", "CP3"):
+            revision = await bucket.put(key(identity), msgspec.msgpack.encode(ChargerRecord("default", identity)))
+            await asyncio.wait_for(registry.reached(revision), 10)
+            assert ("default", identity) in registry.chargers
+        await asyncio.wait_for(registry.reached(await bucket.put(key("CP1"), b"\xc1")), 10)
+        last = await bucket.put(key("CP4"), msgspec.msgpack.encode(ChargerRecord("default", "CP4")))
+        await asyncio.wait_for(registry.reached(last - 1), 10)
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(registry.reached(last + 1), 0.05)
+        running.cancel()
+
+    with_bucket(nats_url, use)
+
+
 def test_a_listener_that_raises_does_not_end_the_mirror(nats_url: str) -> None:
     def bad(*_: object) -> None:
         raise RuntimeError("a fault of the listener's")

@@ -38,8 +38,8 @@ class Worker:
 @pytest.fixture
 async def worker(client: Client, ask: Ask) -> AsyncIterator[Worker]:
     worker = Worker()
-    subscription = await client.subscribe(subjects.slot_commands(slot_of("default", CHARGER)), cb=worker.serve)
     await ask("charger.add", charger=CHARGER, password="0123456789abcdef01")
+    subscription = await client.subscribe(subjects.slot_commands(slot_of("default", CHARGER)), cb=worker.serve)
     yield worker
     await subscription.unsubscribe()
 

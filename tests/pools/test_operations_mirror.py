@@ -8,10 +8,13 @@ import asyncpg
 import msgspec
 import pytest
 from nats.aio.client import Client
+from nats.aio.msg import Msg
 from nats.js.errors import KeyNotFoundError
 from nats.js.kv import KeyValue
 
+from cpms_actors.base.ids import slot_of
 from cpms_actors.base.settings import Nats, Settings
+from cpms_actors.bus import client as bus
 from cpms_actors.bus import subjects
 from cpms_actors.domain.access import ChargerRecord
 from cpms_actors.pools.operations_mirror import Mirror, charger_key, tenant_key
@@ -101,11 +104,11 @@ class Overtaken(Mirror):
         super().__init__(client, database, nats)
         self._overtake: Callable[[], Awaitable[None]] | None = overtake
 
-    async def _write(self, bucket: KeyValue, key: str, value: bytes | None, revision: int) -> None:
+    async def _write(self, bucket: KeyValue, key: str, value: bytes | None, revision: int) -> int:
         if self._overtake is not None:
             overtake, self._overtake = self._overtake, None
             await overtake()
-        await super()._write(bucket, key, value, revision)
+        return await super()._write(bucket, key, value, revision)
 
 
 @pytest.mark.parametrize("start", ["changed", "resync"])
@@ -143,3 +146,37 @@ async def test_a_bucket_that_was_lost_is_made_again(ask: Callable[..., Awaitable
                 pass
             await anyio.sleep(0.05)
     assert tenant_key("default") in await keys_of(client)
+
+
+@pytest.mark.parametrize("verb", ["charger.add", "charger.set"])
+async def test_a_change_is_answered_once_the_charger_s_worker_knows_it(
+    ask: Callable[..., Awaitable[Any]], client: Client, verb: str
+) -> None:
+    """Whoever has let a charger in, or given it another password, finds it so at the very next connection."""
+    identity = f"ASKED-{verb}"
+    if verb == "charger.set":
+        await ask("charger.add", charger=identity, password="0123456789abcdef01")
+    key = charger_key("default", identity)
+    asked, answer, answered = anyio.Event(), anyio.Event(), anyio.Event()
+
+    async def worker(message: Msg) -> None:
+        assert (message.subject.rsplit(".", 1)[1], msgspec.msgpack.decode(message.data)) == ("known", await revision_of(client, key))
+        asked.set()
+        await answer.wait()
+        await message.respond(b"")
+
+    async def operator() -> None:
+        assert (await ask(verb, charger=identity, password="abcdef0123456789ab"))["charger"] == identity
+        answered.set()
+
+    subscription = await client.subscribe(subjects.slot_commands(slot_of("default", identity)), cb=worker)
+    await bus.subscribed(client)
+    with anyio.fail_after(10):
+        async with anyio.create_task_group() as group:
+            group.start_soon(operator)
+            await asked.wait()
+            await ask("charger.list")  # a whole round through the pool
+            assert not answered.is_set()
+            answer.set()
+            await answered.wait()
+    await subscription.unsubscribe()
