@@ -17,13 +17,14 @@ from cpms_actors.bus.commands import CallAnswer
 from cpms_actors.charger.behaviour import Behaviour
 from cpms_actors.charger.line import Line
 from cpms_actors.charger.live import Answer, Ask, Asked, Inbound, Live, Note
+from cpms_actors.charger.moving import Moved, MovedCall, OpenCall, packed, unpacked
 from cpms_actors.charger.office import Office, Slot, Then
 from cpms_actors.domain.access import ChargerRecord
 from cpms_actors.domain.events import Booted, Connected, Disconnected, Fact, Parked, TransactionEnded, TransactionStarted
 from cpms_actors.observe import logs
 from cpms_actors.ocpp import frames
 from cpms_actors.ocpp.catalogue import DECODE_FAULTS, Action, actions, fault_of
-from cpms_actors.ocpp.conversation import Answered, Conversation, Faulty, Refused, Remembered, Repeated, content
+from cpms_actors.ocpp.conversation import Answered, Conversation, Faulty, OutboundCall, Refused, Remembered, Repeated, content
 from cpms_actors.ocpp.frames import Call, Send
 from supervisors.actor import PAUSE, Actor, DeadlinePassed, Pause, Reply, carry
 from supervisors.policy import Intensity
@@ -55,7 +56,6 @@ class Charger:
         "_failed",
         "_office",
         "_reply",
-        "_turnstile",
         "_waits_for",
         "actor",
         "behaviour",
@@ -82,8 +82,7 @@ class Charger:
         self._waits_for = 0  # journal and checkpoint, as far as they have not said
         self._failed = False
         self._reply: Reply | None = None  # whoever waits for the outstanding call
-        self._turnstile: anyio.Lock | None = None
-        self._calls = 0
+        self._calls: list[OpenCall] = []  # in order; the first may go out
 
     def _new_actor(self, state: Live) -> Actor[Live, Inbound]:
         settings = self._office.settings
@@ -93,7 +92,7 @@ class Charger:
     @property
     def idle(self) -> bool:
         """Whether nothing would be lost by forgetting this object: no line now or soon, no turn, no call."""
-        return self.line is None and not self.actor.busy and self._calls == 0 and self._office.clock() > self._expected_until
+        return self.line is None and not self.actor.busy and not self._calls and self._office.clock() > self._expected_until
 
     def expect(self) -> None:
         """A line was admitted and will open, or not, within the time of a handshake."""
@@ -131,6 +130,63 @@ class Charger:
             self._hang_up(self.conversation)
         self._append(Disconnected(code, reason), "", self._office.clock(), None)
         log.info("disconnected", tenant=self.record.tenant, charger=self.record.identity, code=code, reason=reason)
+
+    # -- moving on to another worker, with the line
+
+    def moving(self, epoch: int, agreement: str) -> Moved | None:
+        """What the next worker must know to go on at this moment; None while a turn is unfinished."""
+        line, conversation = self.line, self.conversation
+        if line is None or conversation is None or self.actor.busy or self.actor.stopped:
+            return None
+        return Moved(
+            tenant=self.record.tenant,
+            identity=self.record.identity,
+            epoch=epoch,
+            version=line.version,
+            lenient=conversation.lenient,
+            remote=line.remote,
+            agreement=agreement,
+            connection=self.connection,
+            live=self._office.encode_live(self.actor.state),
+            remembered=packed(conversation.remembered),
+            calls=tuple(MovedCall(each.action, each.payload, each.until, each.reply_to, each.id) for each in self._unanswered()),
+        )
+
+    def parted(self) -> None:
+        """The next worker has the line: nothing that comes is ours, and whoever waits for a call is answered there."""
+        for asked in self._unanswered():
+            asked.carried = True
+            if asked.scope is not None:
+                asked.scope.cancel()
+        self.line = None
+
+    def _unanswered(self) -> list[OpenCall]:
+        """The calls that wait for their turn or for their answer; not what was answered and has yet to be told."""
+        outstanding = self.conversation.outstanding if self.conversation is not None else None
+        return [asked for asked in self._calls if not asked.id or (outstanding is not None and outstanding.id == asked.id)]
+
+    def take_over(self, moved: Moved) -> list[OpenCall]:
+        """Begin where the worker before stopped. The calls that somebody waits for are to be gone on with (`go_on`), each in a task,
+        once the line is here."""
+        self.actor = self._new_actor(self._office.decode_live(moved.live))
+        self.connection = moved.connection
+        conversation = self.conversation = Conversation(moved.version, lenient=moved.lenient)
+        conversation.remembered = unpacked(moved.remembered)
+        for call in moved.calls:
+            asked = OpenCall(call.action, call.payload, call.until, call.reply_to, call.id)
+            if call.id:
+                conversation.outstanding = OutboundCall(call.id, call.action)
+                asked.reply = self._reply = Reply()
+            self._calls.append(asked)
+        return list(self._calls)
+
+    def continued(self, line: Line) -> None:
+        """The line has come after it: to the charger it is the one it was, and so it is to the journal."""
+        if self.line is not None:  # a newer one has been faster
+            line.close(1008, "a newer connection of this charger took over")
+            return
+        self.line = line
+        log.info("moved_here", tenant=self.record.tenant, charger=self.record.identity, ocpp=line.version)
 
     def _hang_up(self, conversation: Conversation) -> None:
         """Nobody will answer what we asked on the line before: tell whoever waits, at once."""
@@ -327,29 +383,49 @@ class Charger:
 
     # -- what we ask
 
-    async def call(self, action_name: str, payload: bytes, timeout_s: float) -> CallAnswer:
+    async def call(self, action_name: str, payload: bytes, timeout_s: float, reply_to: str = "") -> CallAnswer | None:
         """Send one CSMS-initiated action and wait for its answer; calls of one charger go out one at a time, in order.
 
-        Never raises for what a charger does: the CallAnswer says it.
+        Never raises for what a charger does: the CallAnswer says it. None: the charger has moved on to another worker meanwhile, and
+        that one answers, to `reply_to`.
         """
-        self._office.counters.calls += 1
-        line = self.line
-        answer = self._refuse_call(line, action_name, payload)
-        if answer is None and self._calls >= self._office.settings.commands_max:
-            answer = CallAnswer("failed", code=commands.BUSY, text=f"{self._calls} calls wait for this charger already")
-        if answer is None:
-            if self._turnstile is None:
-                self._turnstile = anyio.Lock()
-            self._calls += 1
-            try:
-                with anyio.move_on_after(timeout_s):
-                    async with self._turnstile:
-                        # While it waited, the charger may have reconnected, with another version, or been told to wait.
-                        answer = _GONE if self.line is not line else self._refuse_call(line, action_name, payload)
-                        if answer is None:
-                            answer = await self._call_now(line, action_name, payload, timeout_s)
-            finally:
-                self._calls -= 1
+        office = self._office
+        office.counters.calls += 1
+        answer = self._refuse_call(self.line, action_name, payload)
+        if answer is None and len(self._calls) >= office.settings.commands_max:
+            answer = CallAnswer("failed", code=commands.BUSY, text=f"{len(self._calls)} calls wait for this charger already")
+        if answer is not None:
+            office.counters.calls_failed += 1
+            return answer
+        asked = OpenCall(action_name, payload, office.clock() + round(timeout_s * 1000), reply_to)
+        self._calls.append(asked)
+        return await self.go_on(asked)
+
+    async def go_on(self, asked: OpenCall) -> CallAnswer | None:
+        """Wait for the turn of a call that was admitted, send it unless it was sent before the charger came here, wait for its answer.
+
+        As `call`.
+        """
+        line, answer = self.line, None
+        timeout_s = max(0, asked.until - self._office.clock()) / 1000
+        asked.turn = anyio.Event()
+        try:
+            with anyio.move_on_after(timeout_s) as asked.scope:
+                while self._calls[0] is not asked:
+                    await asked.turn.wait()
+                # While it waited, the charger may have reconnected, with another version, or been told to wait.
+                if line is None or self.line is not line:
+                    answer = _GONE
+                elif not asked.id:
+                    answer = self._refuse_call(line, asked.action, asked.payload)
+                if answer is None:
+                    answer = await self._call_now(asked, line, timeout_s)
+        finally:
+            self._calls.remove(asked)
+            if self._calls and self._calls[0].turn is not None:
+                self._calls[0].turn.set()
+        if asked.carried:
+            return None
         if answer is None:
             answer = CallAnswer("failed", code=commands.TIMEOUT, text=f"no answer within {timeout_s:g} s")
         if answer.kind != "result":
@@ -375,13 +451,16 @@ class Charger:
             return CallAnswer("failed", code=commands.INVALID_PAYLOAD, text=f"{fault_of(error, version)}: {error}")
         return None
 
-    async def _call_now(self, line: Line | None, action_name: str, payload: bytes, timeout_s: float) -> CallAnswer:
+    async def _call_now(self, asked: OpenCall, line: Line | None, timeout_s: float) -> CallAnswer:
         conversation = self.conversation
         assert line is not None and conversation is not None  # noqa: PT018  # or the call had been refused
-        reply = self._reply = Reply()
+        reply = asked.reply
         try:
-            if not self._say(line, conversation.call(self._office.new_id(), action_name, Raw(payload))):
-                return _GONE
+            if reply is None:
+                reply = asked.reply = self._reply = Reply()
+                asked.id = self._office.new_id()
+                if not self._say(line, conversation.call(asked.id, asked.action, Raw(asked.payload))):
+                    return _GONE
             received = await reply.wait(timeout_s)
         except DeadlinePassed:
             return CallAnswer("failed", code=commands.TIMEOUT, text=f"no answer within {timeout_s:g} s")
@@ -394,7 +473,7 @@ class Charger:
         if isinstance(received, Refused):
             error = received.error
             return CallAnswer("error", error.details, error.code, error.description)
-        return self._checked(line, actions(line.version)[action_name], received)
+        return self._checked(line, actions(line.version)[asked.action], received)
 
     def _checked(self, line: Line, action: Action, received: Answered) -> CallAnswer:
         """The CALLRESULT, when it is one of the action. Before 2.1 a bad one is nobody's to complain about (2.1 part 4 4.2.4)."""

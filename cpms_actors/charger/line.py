@@ -23,6 +23,8 @@ class Owner(Protocol):
 
     def opened(self, line: "Line", remote: str) -> None: ...
 
+    def continued(self, line: "Line") -> None: ...
+
     def heard(self, line: "Line", text: bytes) -> None: ...
 
     def closed(self, line: "Line", code: int, reason: str) -> None: ...
@@ -31,20 +33,27 @@ class Owner(Protocol):
 class Line:
     """The receiver of one connection; it outlives nothing and holds no state of its own."""
 
-    __slots__ = ("_charger", "_connection", "_remote", "send", "version")
+    __slots__ = ("_charger", "_moved", "connection", "remote", "send", "version")
 
-    def __init__(self, charger: Owner, version: str, remote: str) -> None:
+    def __init__(self, charger: Owner, version: str, remote: str, moved: Callable[[], None] | None = None) -> None:
+        """`moved`: it has been open already, in another process, and this is called when it is here."""
         self._charger = charger
-        self._remote = remote
-        self._connection: Connection | None = None
+        self._moved = moved
+        self.remote = remote
+        self.connection: Connection | None = None
         self.send: Callable[[bytes], bool] = _closed  # of the open connection; False when the socket would not take it
         self.version = version
 
     def on_open(self, connection: Connection) -> None:
         """The handshake is done."""
-        self._connection = connection
+        self.connection = connection
         self.send = connection.send
-        self._charger.opened(self, self._remote)
+        if self._moved is None:
+            self._charger.opened(self, self.remote)
+        else:
+            self._charger.continued(self)
+            self._moved()
+            self._moved = None
 
     def on_text(self, text: bytes) -> None:
         """One text message. What comes late on a line that another has replaced is not listened to."""
@@ -54,14 +63,14 @@ class Line:
 
     def on_closed(self, code: int, reason: str) -> None:
         """The socket is gone."""
-        self._connection = None
+        self.connection = None
         self.send = _closed
         self._charger.closed(self, code, reason)
 
     def close(self, code: int, reason: str) -> None:
         """Close the socket, if it is open."""
-        if self._connection is not None:
-            self._connection.close(code, reason)
+        if self.connection is not None:
+            self.connection.close(code, reason)
 
 
 def _closed(text: bytes) -> bool:

@@ -121,6 +121,10 @@ class Office:
         """A live state as a checkpoint holds it."""
         return _encode_live(live)
 
+    def decode_live(self, live: bytes) -> Live:
+        """The other way round. Raises msgspec.DecodeError."""
+        return _decode_live(live)
+
     def put_live(self, slot: Slot, tenant: str, charger: str, live: Live) -> None:
         """Keep the live state of a charger that has gone, as long as it says more than nothing."""
         if live.open or live.starts or live.ended or live.boot in GATED:

@@ -58,7 +58,7 @@ class Arrivals:
         self._routing = routing
         self._connections = connections
         self._keep = keep
-        self._passage = Passage(routing.address, self._take_in, counters)
+        self._passage = Passage(routing.address, self._take_in, routing.moved, counters)
         self._relay = Relay(counters)
         self._acceptors: list[Acceptor] = []
         self._waiting: dict[_Peeked, None] = {}  # in the order of their deadlines
@@ -88,6 +88,10 @@ class Arrivals:
             self._acceptors.append(Acceptor(self._routing.inner.dup(), self._carried_here, self._paused))
         for acceptor in self._acceptors:
             acceptor.start()
+
+    def pass_on(self, address: str, descriptor: int, packet: bytes) -> bool:
+        """Give the socket of an open connection, with what is known of it, to the sibling at an address; the caller closes its own."""
+        return self._passage.send(address, descriptor, packet)
 
     async def stop(self) -> None:
         """Accept no more and reset what waits. When it returns, everything kept is in the engine's hands. Idempotent."""
@@ -127,7 +131,11 @@ class Arrivals:
             reset(accepted)
 
     def _take(self, accepted: socket.socket) -> None:
-        task = asyncio.get_running_loop().create_task(self._keep(accepted))
+        self.keep(self._keep(accepted))
+
+    def keep(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run what ends by itself, in a task of ours."""
+        task = asyncio.get_running_loop().create_task(work)
         self._keeping.add(task)
         task.add_done_callback(self._keeping.discard)
 
@@ -163,7 +171,7 @@ class Arrivals:
         self._connections.depart(answered=True)
         if not owner.startswith("/"):
             self._carry(accepted, owner)
-        elif self._passage.send(owner, accepted):
+        elif self._passage.send(owner, accepted.fileno()):
             self._passed_on.value += 1
             accepted.close()
         else:

@@ -52,6 +52,7 @@ class Connections(Generic[_Peer]):
         self._opening = counters.gauge("gateway.opening", bound=limits.openings)
         self._refused = _table(counters, "gateway.refused", _STATUSES)
         self._closed = _table(counters, "gateway.closed", _CODES)
+        self._moved = counters.counter("gateway.moved_on")
         self.dropped_silent = counters.counter("gateway.dropped.silent")
         self.dropped_slow = counters.counter("gateway.dropped.slow")
         self._unanswered = counters.counter("gateway.unanswered")
@@ -114,6 +115,14 @@ class Connections(Generic[_Peer]):
         self._wheel.remove(peer)
         self._open.set(len(self._wheel))
         _at(self._closed, code).value += 1
+        if not len(self._wheel):
+            self.emptied()
+
+    def moved(self, peer: _Peer) -> None:
+        """A connection that was opened has gone on to another process."""
+        self._wheel.remove(peer)
+        self._open.set(len(self._wheel))
+        self._moved.value += 1
         if not len(self._wheel):
             self.emptied()
 

@@ -10,7 +10,8 @@ wait keeps the text and returns. An engine is chosen by a setting (`engines/choi
 """
 
 from collections.abc import Callable
-from typing import Literal, Protocol, Self
+from socket import socket
+from typing import Literal, Protocol, Self, runtime_checkable
 
 from msgspec import Struct
 
@@ -155,6 +156,40 @@ class Engine(Protocol):
 
         When it returns, every receiver has had its `on_closed`.
         """
+        ...
+
+
+class Movable(Connection, Protocol):
+    """A connection of a Mover."""
+
+    @property
+    def agreement(self) -> str:
+        """What was agreed of compression; "" for none."""
+        ...
+
+    def movable(self) -> bool:
+        """Whether it can go at this moment: open, nothing half read, nothing of ours unsent. Texts that have come are heard first."""
+        ...
+
+    def hold(self) -> None:
+        """Read nothing more, so that it becomes movable soon."""
+        ...
+
+
+@runtime_checkable
+class Mover(Protocol):
+    """An engine that can give open connections to a sibling process, and go on with a sibling's; the peer sees nothing of it."""
+
+    def pass_on(self, address: str, connection: Movable, packet: bytes) -> bool:
+        """Give a connection that is movable to the sibling at an address, with what is known of it.
+
+        False: the sibling does not take it now, and nothing has changed. Its receiver hears nothing any more.
+        """
+        ...
+
+    def resume(self, moved: socket, receiver: Receiver, subprotocol: str, agreement: str) -> None:
+        """Go on with a connection that a sibling has passed: the receiver is opened, soon, if the peer is still there and there is
+        room."""
         ...
 
 

@@ -1,6 +1,7 @@
 """Passing accepted sockets between the workers of one machine.
 
-    send ──▶ SOCK_SEQPACKET over a Unix socket, one packet per connection: a version and a descriptor (SCM_RIGHTS) ──▶ take
+    send ──▶ SOCK_SEQPACKET over a Unix socket, one packet per connection: a kind and a descriptor (SCM_RIGHTS) ──▶ take
+                                                                and of an open one what is known of it ──▶ take_moved
 
 Nothing waits: a sibling that cannot be reached, or does not keep up, is told to the caller at once. What a dying sibling has not
 taken out of its socket yet is closed by the kernel, and those clients see their connection end.
@@ -21,8 +22,10 @@ from cpms_actors.observe.counters import Counters
 
 SIBLINGS_MAX: Final = 64  # connections to siblings, and as many from them
 
-_PACKET: Final = b"1"  # the version of what is passed
-_PACKET_BYTES_MAX: Final = 16
+PACKET_BYTES_MAX: Final = 65_536
+
+_NEW: Final = b"1"  # a connection that nobody has read from
+_MOVED: Final = b"2"  # an open one, and after that what is known of it
 _ANCILLARY_BYTES: Final = socket.CMSG_LEN(array.array("i").itemsize)  # one descriptor; the kernel closes any more
 _CUT: Final = socket.MSG_TRUNC | socket.MSG_CTRUNC  # more than we take, or we have no descriptor left
 _TCP: Final = (socket.AF_INET, socket.AF_INET6)
@@ -35,9 +38,16 @@ class Passage:
     descriptor.
     """
 
-    def __init__(self, address: str, take: Callable[[socket.socket], None], counters: Counters) -> None:
+    def __init__(
+        self,
+        address: str,
+        take: Callable[[socket.socket], None],
+        take_moved: Callable[[bytes, socket.socket], None],
+        counters: Counters,
+    ) -> None:
         self._address = address
         self._take = take
+        self._take_moved = take_moved
         self._unknown = counters.counter("gateway.pass_unknown")
         self._connected = counters.gauge("gateway.siblings", bound=SIBLINGS_MAX)
         self._paused = counters.counter("gateway.accept_paused")
@@ -74,12 +84,18 @@ class Passage:
         for address in tuple(self._to):
             self._to.pop(address).close()
 
-    def send(self, address: str, accepted: socket.socket) -> bool:
-        """Pass a socket to the sibling at an address; the caller closes its copy. False: it cannot be reached or its buffer is full."""
+    def send(self, address: str, descriptor: int, known: bytes = b"") -> bool:
+        """Pass a socket to the sibling at an address, with what is `known` of it when it is open already; the caller closes its copy.
+
+        False: it cannot be reached, its buffer is full, or too much is known.
+        """
+        packet = _MOVED + known if known else _NEW
+        if len(packet) > PACKET_BYTES_MAX:
+            return False
         sibling = self._to.get(address)
         if sibling is not None:
             try:
-                socket.send_fds(sibling, [_PACKET], [accepted.fileno()])
+                socket.send_fds(sibling, [packet], [descriptor])
                 return True
             except OSError as error:
                 if _is_full(error):
@@ -90,7 +106,7 @@ class Passage:
         if sibling is None:
             return False
         try:
-            socket.send_fds(sibling, [_PACKET], [accepted.fileno()])
+            socket.send_fds(sibling, [packet], [descriptor])
         except OSError:
             sibling.close()
             return False
@@ -118,7 +134,7 @@ class Passage:
         for _ in range(BATCH):
             try:
                 # Not socket.recv_fds: it forgets its flags, and a child process would inherit what it received.
-                packet, ancillary, flags, _ = sibling.recvmsg(_PACKET_BYTES_MAX, _ANCILLARY_BYTES, socket.MSG_CMSG_CLOEXEC)
+                packet, ancillary, flags, _ = sibling.recvmsg(PACKET_BYTES_MAX, _ANCILLARY_BYTES, socket.MSG_CMSG_CLOEXEC)
             except (BlockingIOError, InterruptedError):
                 return
             except OSError:
@@ -130,7 +146,8 @@ class Passage:
             self._unpack(b"" if flags & _CUT else packet, _descriptors(ancillary))
 
     def _unpack(self, packet: bytes, descriptors: list[int]) -> None:
-        if packet != _PACKET or len(descriptors) != 1:
+        moved = packet[:1] == _MOVED
+        if (packet != _NEW and not moved) or len(descriptors) != 1:
             self._unknown.value += 1
             _close(descriptors)
             return
@@ -145,7 +162,10 @@ class Passage:
             passed.close()
             return
         passed.setblocking(False)
-        self._take(passed)
+        if moved:
+            self._take_moved(packet[1:], passed)
+        else:
+            self._take(passed)
 
 
 def _connected_to(address: str) -> socket.socket | None:

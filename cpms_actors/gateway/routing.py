@@ -27,6 +27,10 @@ class Routing(Protocol):
     inner: socket | None
     """A listening socket where other nodes carry connections to us; the engine accepts from a copy of it. None: they cannot."""
 
+    def moved(self, packet: bytes, passed: socket) -> None:
+        """A sibling has passed an open connection, which is ours from now on; the packet says what is known of it."""
+        ...
+
     def alone(self) -> bool:
         """Whether there is nobody else: then nothing is looked at, sockets are kept at once."""
         ...

@@ -48,6 +48,7 @@ class Worker:
         self.inner: socket.socket | None = None
         self.others: dict[str, str] = {}  # name ─▶ address
         self.heads: list[Head] = []
+        self.resumed = 0
         self.counters = Counters()
         bounds = msgspec.structs.replace(LIMITS, **limits)
         self.engine = PicowsEngine(self.enter, bounds, self.counters, "127.0.0.1", port, self)
@@ -59,6 +60,11 @@ class Worker:
         if path == b"/raise":
             raise RuntimeError("as told")
         return next((address for name, address in self.others.items() if path.startswith(f"/ocpp/{name}".encode())), "")
+
+    def moved(self, packet: bytes, passed: socket.socket) -> None:
+        """An echo needs no more than what was agreed of compression."""
+        self.resumed += 1
+        self.engine.resume(passed, Echo(), "ocpp1.6", packet.decode().strip())
 
     def enter(self, head: Head) -> Admitted | Refused:
         self.heads.append(head)
@@ -77,8 +83,9 @@ class Site:
     def count(self, name: str) -> int:
         return self.a.count(name) + self.b.count(name)
 
-    def client(self, path: str) -> connect:
-        return connect(f"ws://127.0.0.1:{self.port}/ocpp/{path}", subprotocols=["ocpp1.6"], proxy=None)  # type: ignore[list-item]
+    def client(self, path: str, compression: str | None = "deflate") -> connect:
+        url = f"ws://127.0.0.1:{self.port}/ocpp/{path}"
+        return connect(url, subprotocols=["ocpp1.6"], proxy=None, compression=compression)  # type: ignore[list-item]
 
     async def dial(self, sent: bytes = b"") -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
@@ -120,7 +127,7 @@ def site(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[..., None]:
             a, b = Worker(tmp_path, "A", **limits), Worker(tmp_path, "B", **limits)
             async with started(a, b) as port:
                 await use(Site(a, b, port))
-            assert asyncio.all_tasks() == {asyncio.current_task()}
+            await until(lambda: asyncio.all_tasks() == {asyncio.current_task()})
             assert os.listdir(tmp_path) == []
             for worker in (a, b):
                 assert worker.count("gateway.peeking") == worker.count("gateway.siblings") == worker.engine.open_count == 0

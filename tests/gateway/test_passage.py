@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import uvloop
 
-from cpms_actors.gateway.passage import SIBLINGS_MAX, Passage
+from cpms_actors.gateway.passage import PACKET_BYTES_MAX, SIBLINGS_MAX, Passage
 from cpms_actors.observe.counters import Counters
 
 
@@ -23,14 +23,15 @@ class Worker:
         self.counters = Counters()
         self.address = str(folder / name)
         self.taken: list[socket.socket] = []
-        self.passage = Passage(self.address, self.taken.append, self.counters)
+        self.moved: list[tuple[bytes, socket.socket]] = []
+        self.passage = Passage(self.address, self.taken.append, lambda known, passed: self.moved.append((known, passed)), self.counters)
 
     def count(self, name: str) -> int:
         return self.counters.snapshot()[name]
 
     def stop(self) -> None:
         self.passage.stop()
-        for taken in self.taken:
+        for taken in (*self.taken, *(passed for _, passed in self.moved)):
             taken.close()
 
 
@@ -76,7 +77,7 @@ def test_a_socket_is_passed_with_what_it_holds(pair: Callable[..., None]) -> Non
         for number in (1, 2):
             with connection() as (client, accepted):
                 client.sendall(b"hello")
-                assert ours.passage.send(theirs.address, accepted)
+                assert ours.passage.send(theirs.address, accepted.fileno())
                 accepted.close()
                 await until(lambda wanted=number: len(theirs.taken) == wanted)
                 passed = theirs.taken[-1]
@@ -85,6 +86,20 @@ def test_a_socket_is_passed_with_what_it_holds(pair: Callable[..., None]) -> Non
                 assert not passed.getblocking()
                 assert not passed.get_inheritable()
         assert theirs.count("gateway.siblings.peak") == 1, "the connection is kept"
+
+    pair(use)
+
+
+def test_an_open_connection_is_passed_with_what_is_known_of_it(pair: Callable[..., None]) -> None:
+    async def use(ours: Worker, theirs: Worker) -> None:
+        with connection() as (client, accepted):
+            known = b"k" * (PACKET_BYTES_MAX - 1)
+            assert ours.passage.send(theirs.address, accepted.fileno(), known)
+            await until(lambda: len(theirs.moved) == 1)
+            assert theirs.moved[0][0] == known
+            assert theirs.moved[0][1].getpeername() == client.getsockname()
+            assert not ours.passage.send(theirs.address, accepted.fileno(), known + b"k")
+            assert theirs.taken == []
 
     pair(use)
 
@@ -99,11 +114,11 @@ def test_nobody_else_may_connect(pair: Callable[..., None]) -> None:
 def test_a_sibling_that_is_not_there_is_told_at_once(pair: Callable[..., None]) -> None:
     async def use(ours: Worker, theirs: Worker) -> None:
         with connection() as (_, accepted):
-            assert not ours.passage.send(ours.address, accepted)
-            assert not ours.passage.send("/" + "x" * 200, accepted)
-            assert ours.passage.send(theirs.address, accepted)
+            assert not ours.passage.send(ours.address, accepted.fileno())
+            assert not ours.passage.send("/" + "x" * 200, accepted.fileno())
+            assert ours.passage.send(theirs.address, accepted.fileno())
             theirs.stop()
-            assert not ours.passage.send(theirs.address, accepted)
+            assert not ours.passage.send(theirs.address, accepted.fileno())
 
     pair(use)
 
@@ -111,11 +126,11 @@ def test_a_sibling_that_is_not_there_is_told_at_once(pair: Callable[..., None]) 
 def test_a_sibling_that_came_back_is_found_again(pair: Callable[..., None]) -> None:
     async def use(ours: Worker, theirs: Worker) -> None:
         with connection() as (_, accepted):
-            assert ours.passage.send(theirs.address, accepted)
+            assert ours.passage.send(theirs.address, accepted.fileno())
             await until(lambda: len(theirs.taken) == 1)
             theirs.passage.stop()
             theirs.passage.start()
-            assert ours.passage.send(theirs.address, accepted)
+            assert ours.passage.send(theirs.address, accepted.fileno())
             await until(lambda: len(theirs.taken) == 2)
 
     pair(use)
@@ -125,12 +140,12 @@ def test_a_sibling_that_does_not_take_them_is_given_up_without_waiting_and_gets_
     async def use(ours: Worker, theirs: Worker) -> None:
         with connection() as (_, accepted):
             sent = 0
-            while ours.passage.send(theirs.address, accepted):  # the loop does not run meanwhile: nothing is taken
+            while ours.passage.send(theirs.address, accepted.fileno()):  # the loop does not run meanwhile: nothing is taken
                 sent += 1
                 assert sent < 5000, "there is no bound"
             assert sent > 10
             await until(lambda: len(theirs.taken) == sent)
-            assert ours.passage.send(theirs.address, accepted)
+            assert ours.passage.send(theirs.address, accepted.fileno())
 
     pair(use)
 
@@ -141,7 +156,7 @@ def test_a_stale_file_is_replaced(pair: Callable[..., None]) -> None:
             stale.bind(ours.address)
         ours.passage.start()
         with connection() as (_, accepted):
-            assert theirs.passage.send(ours.address, accepted)
+            assert theirs.passage.send(ours.address, accepted.fileno())
             await until(lambda: len(ours.taken) == 1)
 
     pair(use)
@@ -153,7 +168,7 @@ def test_the_file_of_a_successor_is_left_alone(pair: Callable[..., None]) -> Non
         successor.passage.start()
         theirs.passage.stop()
         with connection() as (_, accepted):
-            assert ours.passage.send(theirs.address, accepted)
+            assert ours.passage.send(theirs.address, accepted.fileno())
             await until(lambda: len(successor.taken) == 1)
         successor.stop()
 
@@ -164,7 +179,7 @@ def test_an_address_that_cannot_be_bound_is_an_error(tmp_path: Path) -> None:
     before = len(os.listdir("/proc/self/fd"))
     for address in (tmp_path / "nowhere" / "socket", tmp_path / ("x" * 120)):
         with pytest.raises(OSError, match=r"No such file|too long"):
-            Passage(str(address), lambda taken: None, Counters()).start()
+            Passage(str(address), lambda taken: None, lambda known, taken: None, Counters()).start()
     assert len(os.listdir("/proc/self/fd")) == before
 
 
@@ -179,7 +194,7 @@ def test_what_is_not_understood_is_closed_and_counted(pair: Callable[..., None],
         ):
             stranger.connect(theirs.address)
             sent = {
-                "version": (b"2", [accepted.fileno()]),
+                "version": (b"3", [accepted.fileno()]),
                 "none": (b"1", []),
                 "two": (b"1", [accepted.fileno(), accepted.fileno()]),
                 "long": (b"1" + b" " * 40, [accepted.fileno()]),
@@ -223,7 +238,7 @@ def test_the_connections_to_siblings_are_bounded(pair: Callable[..., None], tmp_
         with connection() as (_, accepted):
             for worker in workers:
                 worker.passage.start()
-                assert ours.passage.send(worker.address, accepted)
+                assert ours.passage.send(worker.address, accepted.fileno())
             await until(lambda: all(worker.taken for worker in workers))
         await until(lambda: [worker.count("gateway.siblings") for worker in workers] == [0] + [1] * SIBLINGS_MAX)
         for worker in workers:

@@ -19,16 +19,17 @@ Traps of the library that these two files step around:
 
 import asyncio
 import socket
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from picows import WSAutoPingStrategy, WSUpgradeRequest, WSUpgradeResponse
 from picows import WSUpgradeResponseWithListener as Answer
 from picows.picows import WSProtocol  # type: ignore[attr-defined]  # left out of its stub; picows.api builds servers with it
 
 from cpms_actors.gateway import deflate, engine, handshake
+from cpms_actors.gateway.accepting import reset
 from cpms_actors.gateway.arrivals import Arrivals
 from cpms_actors.gateway.deflate import Deflate
-from cpms_actors.gateway.engine import Admitted, Door, Head, Limits, Refused
+from cpms_actors.gateway.engine import Admitted, Door, Head, Limits, Movable, Receiver, Refused
 from cpms_actors.gateway.engines.picows_connection import Books, Connection
 from cpms_actors.gateway.engines.picows_log import LIBRARY_LOG
 from cpms_actors.gateway.gates import WINDOW_S
@@ -38,6 +39,12 @@ from cpms_actors.observe.counters import Counters
 
 READ_BUFFER_BYTES: Final = 2048  # the library's least; a request head and every common frame fit
 READ_BYTES_MAX: Final = 2048  # of one read: a burst takes several
+_BUFFER_SIZES: Final = frozenset((READ_BUFFER_BYTES - 256) << doubled for doubled in range(24))  # that the library's buffer may have
+
+_HEAD_AGAIN: Final = (
+    b"GET / HTTP/1.1\r\nHost: moved\r\nUpgrade: websocket\r\nConnection: upgrade\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+)
 
 
 class _Opening:
@@ -55,13 +62,46 @@ class _Opening:
         return self.engine.answer(request, self.remote)
 
 
+class _Resumption(_Opening):
+    """A socket whose handshake was another process's: it is gone through once more, with nobody at the other end."""
+
+    __slots__ = ("answer",)
+
+    def __init__(self, owner: "PicowsEngine", answer: Answer) -> None:
+        super().__init__(owner)
+        self.answer = answer
+
+    def __call__(self, request: WSUpgradeRequest) -> Answer:
+        self.answered = True
+        return self.answer
+
+
+class _Mute:
+    """The transport of a resumed socket: it does not say the first thing it is told, the answer to the upgrade."""
+
+    __slots__ = ("_said", "_transport", "get_write_buffer_size")
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+        self._said = False
+        self.get_write_buffer_size = transport.get_write_buffer_size  # asked for every message
+
+    def write(self, data: bytes) -> None:
+        if self._said:
+            self._transport.write(data)
+        self._said = True
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+
 class _Socket(WSProtocol):  # type: ignore[misc]  # Any, see the import
     """picows's protocol, which also counts handshakes that never finish."""
 
     __slots__ = ("_opening",)
 
-    def __init__(self, owner: "PicowsEngine") -> None:
-        opening = _Opening(owner)
+    def __init__(self, owner: "PicowsEngine", opening: _Opening | None = None) -> None:
+        opening = opening or _Opening(owner)
         self._opening: _Opening | None = opening
         limits = owner.limits
         # In order: host, path, client side, listener factory, logger, disconnect on exception, handshake timeout, automatic pings (off)
@@ -72,10 +112,13 @@ class _Socket(WSProtocol):  # type: ignore[misc]  # Any, see the import
         )  # fmt: skip
 
     def connection_made(self, transport: asyncio.Transport) -> None:
-        super().connection_made(transport)
         opening = self._opening
+        resumed = isinstance(opening, _Resumption)
+        super().connection_made(_Mute(transport) if resumed else transport)
         if opening is not None and opening.engine.arrived(self):
             opening.remote = endpoint(transport.get_extra_info("peername"))
+            if resumed:
+                self.feed(_HEAD_AGAIN)
         else:
             self._opening = None
             transport.abort()
@@ -84,6 +127,16 @@ class _Socket(WSProtocol):  # type: ignore[misc]  # Any, see the import
         """A burst has come: from now on read in small pieces. The loop took this object's methods once and must take them again."""
         self.__class__ = _Sipping
         transport.set_protocol(self)
+
+    def feed(self, data: bytes) -> None:
+        """What did not come through the socket, as if it had."""
+        WSProtocol.get_buffer(self, -1)[: len(data)] = data  # the library keeps more than 256 bytes free
+        self.buffer_updated(len(data))
+
+    def seems_between_frames(self) -> bool:
+        """Whether the parser has nothing of a frame. It tells how much of its buffer is free, but not how large that is: if nothing
+        is in it, then what is free is one of the sizes that it may have."""
+        return len(WSProtocol.get_buffer(self, -1)) in _BUFFER_SIZES
 
     def connection_lost(self, exception: Exception | None) -> None:
         super().connection_lost(exception)
@@ -203,9 +256,27 @@ class PicowsEngine:
         self._openings.remove(opening)
         self.connections.depart(answered=answered)
 
-    async def _adopt(self, accepted: socket.socket) -> None:
+    def pass_on(self, address: str, connection: Movable, packet: bytes) -> bool:
+        """See engine.Mover."""
+        assert isinstance(connection, Connection)  # one of ours
+        if self._arrivals is None or not self._arrivals.pass_on(address, connection.descriptor(), packet):
+            return False
+        connection.leave()
+        return True
+
+    def resume(self, moved: socket.socket, receiver: Receiver, subprotocol: str, agreement: str) -> None:
+        """See engine.Mover."""
+        connections = self.connections
+        if self._arrivals is None or len(connections) >= connections.limits.connections or not connections.arrive():
+            reset(moved)
+            return
+        codec = deflate.negotiate(agreement)
+        answer = Answer(self._response(Admitted(receiver, subprotocol), codec), Connection(connections, receiver, codec))
+        self._arrivals.keep(self._adopt(moved, _Resumption(self, answer)))
+
+    async def _adopt(self, accepted: socket.socket, how: _Opening | None = None) -> None:
         """Begin the handshake of a socket that was accepted, and counted, by somebody else."""
-        opening = _Socket(self)
+        opening = _Socket(self, how)
         self._openings.add(opening)
         try:
             transport, _ = await asyncio.get_running_loop().connect_accepted_socket(lambda: opening, accepted)

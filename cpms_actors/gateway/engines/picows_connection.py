@@ -11,6 +11,7 @@ turn, one after the other. Each half finds its own code in the processor's cache
 """
 
 import asyncio
+import os
 from codecs import getincrementaldecoder
 from typing import Final
 
@@ -36,7 +37,10 @@ _SLOW: Final = 1  # the write buffer is over its high water mark: not read from 
 _CLOSING: Final = 2  # our close frame is sent or theirs is answered; further frames are dropped ─▶ gone
 _SILENT: Final = 3  # cut: nothing heard within the pong deadline
 _FULL: Final = 4  # cut: the outbound buffer went over its limit
+_MOVED: Final = 5  # another process has taken it up
 _REASONS: Final = ("", "the peer does not read", "", "nothing heard within the pong deadline", "the outbound buffer is full")
+
+_PROBE_HEAD: Final = b"\x8a\x90\0\0\0\0"  # a pong of 16 bytes, masked with zeros
 
 NO_TEXT: Final = "a text message is UTF-8"
 _NO_HEADERS: Final[CIMultiDict[str]] = CIMultiDict()
@@ -69,6 +73,7 @@ class Books(Connections["Connection"]):
     def __init__(self, door: Door, limits: Limits, counters: Counters) -> None:
         super().__init__(door, limits, counters)
         self.texts: list[tuple[Connection, bytes]] = []
+        self.probe = b""  # the payload of a pong that `Connection.movable` gives its own parser
 
     def begin(self) -> None:
         """The first text of a round has come: they are heard at its end, or before anything else happens to one's connection."""
@@ -123,6 +128,47 @@ class Connection(WSListener):
         self._transport.send_close(code, engine.close_reason(reason))  # type: ignore[arg-type]  # any int will do
         self._transport.underlying_transport.resume_reading()  # a slow peer's close frame is what we wait for now
         self._books.rounds.doom(self, self._books.limits.close_s)
+
+    # What moves it to another process
+
+    @property
+    def agreement(self) -> str:
+        """What was agreed of compression, as the header says it; "" for none."""
+        return self._deflate.agreement if self._deflate is not None else ""
+
+    def movable(self) -> bool:
+        """Whether it can be taken up elsewhere at this moment: open, all of ours sent, between two frames and two messages.
+
+        A parser that turns out to be within a frame, against all appearance, is lost with the question, and so is the connection.
+        """
+        self._books.hear()
+        underlying = self._transport.underlying_transport
+        if self.state or self._partial is not None or underlying.get_write_buffer_size():
+            return False
+        protocol = underlying.get_protocol()
+        if not protocol.seems_between_frames():  # type: ignore[attr-defined]  # a _Socket of engines/picows.py
+            return False
+        self._books.probe = probe = os.urandom(16)
+        protocol.feed(_PROBE_HEAD + probe)  # type: ignore[attr-defined]
+        if self._books.probe:
+            self._books.probe = b""
+            self.close(engine.SERVICE_RESTART, "connect again")
+            return False
+        return True
+
+    def descriptor(self) -> int:
+        """Of its socket."""
+        return int(self._transport.underlying_transport.get_extra_info("socket").fileno())
+
+    def hold(self) -> None:
+        """Read nothing more, so that it becomes movable soon."""
+        if not self.state:
+            self._transport.underlying_transport.pause_reading()
+
+    def leave(self) -> None:
+        """Somebody else has the socket: let go of it without a word. The receiver hears nothing of it."""
+        self.state = _MOVED
+        self._transport.disconnect(False)
 
     # What the gates call
 
@@ -186,6 +232,10 @@ class Connection(WSListener):
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:
         self._books.hear()
+        if self.state == _MOVED:
+            self._books.moved(self)
+            self.receiver = None
+            return
         code, reason = _ending(transport, self.state)
         self.state = max(self.state, _CLOSING)
         self._books.closed(self, code)
@@ -226,6 +276,8 @@ class Connection(WSListener):
             self._answer_close(transport, frame)
         elif kind is not _PONG:
             self._data(frame)
+        elif self._books.probe and frame.get_payload_as_bytes() == self._books.probe:
+            self._books.probe = b""  # found
 
     def _data(self, frame: WSFrame) -> None:
         kind, partial = frame.msg_type, self._partial
