@@ -184,6 +184,21 @@ class Lane:
         self.stalled = True
         self._give_up_waiters()
 
+    def settled(self, then: Callable[[], None]) -> None:
+        """Call `then` when everything that was appended so far is durable, or nobody waits for it any more."""
+        if self.stalled or not (self.page or self.sealed):
+            then()
+        elif self.page:
+            last = self._waiters[-1]
+
+            def told(durable: bool) -> None:
+                tell((last,), durable)
+                then()
+
+            self._waiters[-1] = told
+        else:
+            self.sealed[-1].waiters = [*self.sealed[-1].waiters, lambda durable: then()]
+
     def seal(self) -> None:
         """Take the first events off the page that fills and seal them, unless sealed pages wait already."""
         if self.sealed or not self.page:

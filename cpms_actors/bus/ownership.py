@@ -24,6 +24,7 @@ Whoever carries this out keeps to four rules, each of which a history of the pro
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from hashlib import blake2b
+from re import compile as pattern
 from typing import Final
 
 from msgspec import Struct
@@ -46,10 +47,19 @@ class Member(Struct, frozen=True):
 
 
 class Holding(Struct, frozen=True):
-    """What the bucket says of a slot: the name of its owner, "" when it was released, and the revision."""
+    """What the bucket says of a slot: the name of its owner, "" when it was released, and the revision.
+
+    `released` is the epoch of whoever released it, 0 while somebody owns it.
+    """
 
     owner: str
     revision: int
+    released: int = 0
+
+    @property
+    def epoch(self) -> int:
+        """The epoch of the last owner, present or past."""
+        return self.released or self.revision
 
 
 class View(Struct, frozen=True):
@@ -75,6 +85,7 @@ class Plan(Struct, frozen=True):
 
 
 _NOBODY: Final = Holding("", 0)
+_GENERATION: Final = pattern(r"([^~]*)~([1-9][0-9]{0,8})(@.*)?")
 
 
 def suspended(now: float, renewed_at: float, terms: Terms) -> bool:
@@ -108,13 +119,23 @@ def decide(view: View, terms: Terms, slots: Iterable[int]) -> Plan:
 
 
 def owner_of(slot: int, members: Iterable[str]) -> str:
-    """Rendezvous hashing: the member with the highest score for this slot."""
-    return max(members, key=lambda member: (_score(slot, member), member))
+    """Rendezvous hashing: the member with the highest score for this slot; of a worker and its successor the successor.
+
+    "worker-1~2@node" is the successor of "worker-1@node": it gets what that had, and nobody else's slots move.
+    """
+    return max(members, key=lambda member: _score(slot, member))
 
 
 @lru_cache(maxsize=8192)  # asked again and again for the same few members
-def _score(slot: int, member: str) -> bytes:
-    return blake2b(f"{slot}|{member}".encode(), digest_size=8).digest()
+def _score(slot: int, member: str) -> tuple[bytes, str, int]:
+    lineage, generation = lineage_of(member)
+    return blake2b(f"{slot}|{lineage}".encode(), digest_size=8).digest(), lineage, generation
+
+
+def lineage_of(member: str) -> tuple[str, int]:
+    """The name that a worker shares with those it succeeded, and which of them it is, from 1 on."""
+    found = _GENERATION.fullmatch(member)
+    return (found[1] + (found[3] or ""), int(found[2])) if found else (member, 1)
 
 
 def _revision(view: View, slot: int) -> int:

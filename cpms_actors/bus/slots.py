@@ -5,12 +5,17 @@
 
 Every claim and every release is a compare-and-set on the revision last seen. A slot is served from when its claim is stored and its
 checkpoints are read until it is lost or given back, and it is given back only once it is not served any more.
+
+A slot that is to be a sibling's, on the same node, is given back by itself, and its open connections go on there: they are passed
+before the release and wait there for the claim. Each says with which epoch it was parted from, and whoever claims sees in the record
+that it replaces whether that was the last.
 """
 
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from math import ceil
 from typing import Final
 
 import msgspec
@@ -21,7 +26,7 @@ from nats.js.errors import APIError
 from nats.js.kv import KeyValue
 
 from cpms_actors.base.ids import from_subject_token, subject_token
-from cpms_actors.bus.ownership import Holding, Member, Terms, View, decide, suspended
+from cpms_actors.bus.ownership import Holding, Member, Terms, View, decide, owner_of, suspended
 from cpms_actors.bus.watching import Watch
 from cpms_actors.observe import logs
 
@@ -36,10 +41,11 @@ _FAULTS: Final = (NatsError, APIError, TimeoutError, OSError)
 
 
 class Owner(Struct, frozen=True):
-    """Who holds a slot; "" when it was given back."""
+    """Who holds a slot; "" when it was given back, by whom held it with the epoch `released`."""
 
     worker: str
     claimed_at: int
+    released: int = 0
 
 
 class Presence(Struct, frozen=True):
@@ -63,13 +69,15 @@ class Duties(Struct, frozen=True):
 
     `claimed` hears slot to epoch and returns when they can be served. `renewed` hears new epochs of slots that it serves and that
     nobody else had meanwhile. `lost` hears of slots that are not ours any more: what it does before it first waits is done at once.
-    `settled` returns when what was said for them is stored, or soon. `evict`: send all chargers away.
+    `settled` returns when what was said for them is stored, or soon. `moved` passes the connections of a slot, with the epoch, to a
+    sibling, and returns when nothing of it is left here. `evict`: send all chargers away.
     """
 
     claimed: Callable[[Mapping[int, int]], Awaitable[None]]
     renewed: Callable[[Mapping[int, int]], None]
     lost: Callable[[Sequence[int]], Awaitable[None]]
     settled: Callable[[], Awaitable[None]]
+    moved: Callable[[int, int, Presence], Awaitable[None]]
     evict: Callable[[], None]
 
 
@@ -93,9 +101,11 @@ class Leases:
     ) -> None:
         self.presence = presence
         self.serving: dict[int, int] = {}
+        self.followed: dict[int, int] = {}  # slot to the epoch of who had it before us, of those that we claimed
         self.members: dict[str, Presence] = {}  # the others, living or not
         self.claims = 0
         self.losses = 0
+        self.moves = 0
         self.suspensions = 0
         self._slots = tuple(slots)
         self._bucket = bucket
@@ -112,6 +122,8 @@ class Leases:
         self._suspended = False
         self._superseded = False
         self._begun = False
+        self._wave = 0  # how many slots are given back at a time; 0: all
+        self._drained = asyncio.Event()
         self._awake = asyncio.Event()
         self._client = client
         self._reconnects = client.stats["reconnects"]
@@ -132,14 +144,45 @@ class Leases:
         holding = self._holdings.get(slot)
         return holding.owner if holding is not None else ""
 
-    async def begin(self) -> None:
-        """Read the bucket, appear in it, claim what is to be ours and can be had. Raises NatsError and the like."""
+    async def begin(self, *, ready: bool = True) -> None:
+        """Read the bucket, appear in it, claim what is to be ours and can be had. Raises NatsError and the like.
+
+        Who is not `ready` and not alone gets nothing before it says `join`: until then the others serve, and no slot is without a
+        worker.
+        """
         await self._watch.read()
+        if not ready and self.living():
+            self.presence = msgspec.structs.replace(self.presence, leaving=True)
         sent = self._clock()
         await self._renew()
         self._renewed_at = sent  # all there is has just been read: no need to wait for it to come back
         self._begun = True
         await self._step()
+
+    async def join(self) -> None:
+        """Be one of those who serve, from now on or again."""
+        self._wave = 0
+        await self._be(leaving=False)
+
+    async def leave(self, spread_s: float = 0.0) -> None:
+        """Give everything back, to siblings or, spread over so many seconds, to workers elsewhere; return when that is done.
+
+        Nothing is given back to nobody: without another worker that could serve it returns at once.
+        """
+        if self._superseded or not any(not other.leaving for other in self.living()):
+            return
+        steps = spread_s / (self._terms.renew_s / 2)
+        self._wave = ceil(len(self.serving) / steps) if steps > 1 else 0
+        await self._be(leaving=True)
+        while self.serving:
+            self._drained.clear()
+            await self._drained.wait()
+
+    async def _be(self, *, leaving: bool) -> None:
+        self.presence = msgspec.structs.replace(self.presence, leaving=leaving)
+        self._awake.set()
+        with suppress(*_FAULTS):  # else the next renewal says it
+            await self._renew()
 
     async def run(self) -> None:
         """Renew, watch, claim and give back until cancelled; then give everything back, as long as that takes no time."""
@@ -168,6 +211,7 @@ class Leases:
                 await self._step()
             except _FAULTS as error:
                 log.warning("slots_step_failed", error=repr(error))
+            self._drained.set()
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._terms.renew_s / 2):
                     await self._awake.wait()
@@ -244,20 +288,47 @@ class Leases:
             await self._duties.lost(slots)
 
     async def _give_back(self, slots: Sequence[int]) -> None:
-        epochs = {slot: self.serving.get(slot, self._holdings[slot].revision) for slot in slots}
-        await self._drop(slots)
+        heirs = {slot: heir for slot in slots if slot in self.serving and (heir := self._heir(slot)) is not None}
+        for slot, heir in heirs.items():
+            if self.suspended:
+                return
+            await self._move(slot, heir)
+        rest = [slot for slot in slots if slot not in heirs]
+        if self._wave:
+            rest = rest[: self._wave]
+        if not rest:
+            return
+        epochs = {slot: self.serving.get(slot, self._holdings[slot].revision) for slot in rest}
+        await self._drop(rest)
         await self._duties.settled()
-        empty = _encode(Owner("", 0))
-        await asyncio.gather(*(self._set(slot, empty, "", epoch) for slot, epoch in epochs.items()))
+        await asyncio.gather(*(self._release(slot, epoch) for slot, epoch in epochs.items()))
+
+    def _heir(self, slot: int) -> Presence | None:
+        """The sibling whose slot it is to be; None when that is none of ours, or takes no connections."""
+        candidates = {other.name: other for other in self.living() if not other.leaving}
+        heir = candidates[owner_of(slot, candidates)] if candidates else None
+        return heir if heir is not None and heir.node == self.presence.node and heir.address else None
+
+    async def _move(self, slot: int, heir: Presence) -> None:
+        epoch = self.serving.pop(slot)
+        self.losses += 1
+        self.moves += 1
+        await self._duties.moved(slot, epoch, heir)
+        await self._release(slot, epoch)
+
+    async def _release(self, slot: int, epoch: int) -> None:
+        await self._set(slot, _encode(Owner("", 0, epoch)), "", epoch)
 
     async def _claim(self, claim: Mapping[int, int]) -> None:
         value = _encode(Owner(self.presence.name, time.time_ns() // 1_000_000))
+        followed = {slot: self._holdings[slot].epoch for slot in claim if slot in self._holdings}
         claims = await asyncio.gather(*(self._set(slot, value, self.presence.name, revision) for slot, revision in claim.items()))
         gained = {slot: epoch for slot, epoch in zip(claim, claims, strict=True) if epoch is not None}
         renewed = {slot: epoch for slot, epoch in gained.items() if slot in self._doubtful}
         await self._lose([slot for slot in self._doubtful if slot not in renewed])
         self._doubtful.clear()
         fresh = {slot: epoch for slot, epoch in gained.items() if slot not in renewed}
+        self.followed |= {slot: followed.get(slot, 0) for slot in fresh}
         if renewed:
             self._duties.renewed(renewed)
             self.serving |= renewed
@@ -277,7 +348,7 @@ class Leases:
         except _FAULTS as error:
             log.debug("slot_not_set", slot=slot, error=repr(error))
             return None
-        self._hold(slot, owner, epoch)
+        self._hold(slot, owner, epoch, 0 if owner else revision)
         return epoch
 
     async def _leave(self) -> None:
@@ -297,16 +368,17 @@ class Leases:
         if key.startswith(_MEMBER):
             self._on_member(key, _read_presence(value) if value is not None else None, revision)
         else:
-            self._hold(int(key), _read_owner(value).worker if value is not None else "", revision)
+            owner = _read_owner(value) if value is not None else Owner("", 0)
+            self._hold(int(key), owner.worker, revision, owner.released)
             epoch = self.serving.get(int(key))
-            if epoch is not None and revision > epoch:
+            if not owner.worker or (epoch is not None and revision > epoch):
                 self._awake.set()
 
-    def _hold(self, slot: int, owner: str, revision: int) -> None:
+    def _hold(self, slot: int, owner: str, revision: int, released: int) -> None:
         known = self._holdings.get(slot)
         if known is not None and revision <= known.revision:
             return
-        self._holdings[slot] = Holding(owner, revision)
+        self._holdings[slot] = Holding(owner, revision, released)
         if owner and owner != self.presence.name:  # a sign of life
             self._seen[owner] = Member(self._clock(), owner in self._seen and self._seen[owner].leaving)
 

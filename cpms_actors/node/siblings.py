@@ -4,7 +4,7 @@ import os
 import shutil
 import socket
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -29,6 +29,11 @@ class Siblings:
         self.address = address
         self.inner = inner
         self.leases: Leases | None = None
+        self.on_moved: Callable[[bytes, socket.socket], None] = _close
+
+    def moved(self, packet: bytes, passed: socket.socket) -> None:
+        """See gateway.routing.Routing."""
+        self.on_moved(packet, passed)
 
     @property
     def inner_address(self) -> str:
@@ -77,6 +82,10 @@ def siblings(node: str, gateway: Gateway) -> Iterator[Siblings]:
         if inner is not None:
             inner.close()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _close(packet: bytes, passed: socket.socket) -> None:
+    passed.close()
 
 
 def _sweep() -> None:

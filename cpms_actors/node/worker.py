@@ -9,7 +9,8 @@
     ├── turns          tasks of turns that wait for an answer: they end while the journal still writes
     ├── desk           what operators ask of it and of its chargers
     ├── gateway        the WebSocket engine        host loop, or trio for the reference engine
-    └── housekeeping   forgets idle chargers, measures lag
+    ├── housekeeping   forgets idle chargers, measures lag
+    └── place          joins the workers that serve; at its stop gives everything to others, before anything else stops
 
 Here ports meet adapters; the rules are elsewhere.
 """
@@ -39,10 +40,11 @@ from cpms_actors.bus.registry import Registry
 from cpms_actors.charger.behaviour import Behaviour
 from cpms_actors.charger.charger import Charger
 from cpms_actors.charger.line import Line
+from cpms_actors.charger.moving import Moved
 from cpms_actors.charger.office import Office
 from cpms_actors.domain.access import ChargerRecord, Tenant, Verdict
 from cpms_actors.domain.events import IdToken
-from cpms_actors.gateway.engine import Admitted, Door, Engine, Head, Receiver, Refused
+from cpms_actors.gateway.engine import Admitted, Door, Engine, Head, Mover, Receiver, Refused
 from cpms_actors.gateway.engines.choice import engine_of
 from cpms_actors.gateway.handshake import Admission, Lookups, door, overloaded
 from cpms_actors.node.siblings import Siblings, siblings
@@ -66,6 +68,7 @@ TURNS_MAX: Final = 10_000
 HOUSEKEEPING_S: Final = 5.0
 READ_AT_START_S: Final = 30.0
 ELSEWHERE_RETRY_S: Final = 2
+LEAVE_S: Final = 20.0  # to give every slot to others
 GC_THRESHOLDS: Final = (50_000, 20, 100)
 
 
@@ -89,7 +92,7 @@ class Worker:
         writer = f"{name}.{self.started_at}.{uuid4().hex[:8]}"  # page numbers count within it: no other process may ever have it
         publisher = StreamPublisher(bus.client)
         self._journal = Journal(publisher, range(LANES), writer, settings.journal, bus.client.max_payload)
-        self._slots = WorkerSlots(bus.jetstream, self._journal, siblings, self._desk.follow)
+        self._slots = WorkerSlots(bus.jetstream, self._journal, siblings, self._desk.follow, self._resume)
         self._siblings = siblings
         self._dialects: dict[str, Dialect] = {"1.6": Dialect16(), "2.0.1": dialect201(), "2.1": dialect21()}
         self._behaviours: dict[str, Behaviour] = {}
@@ -136,6 +139,7 @@ class Worker:
                 ChildSpec("desk", self._desk.run),
                 ChildSpec("gateway", self._serve_chargers),
                 ChildSpec("housekeeping", self._keep_house),
+                ChildSpec("place", self._keep_place, shutdown_s=LEAVE_S),
             ],
         )
 
@@ -163,14 +167,27 @@ class Worker:
             on_loop = self._bridge.on_host if engine.loop == "asyncio" else _here
             self.port = await on_loop(engine.start)
             self._engine = engine
+            self._slots.mover = engine if isinstance(engine, Mover) else None
             log.info("listening", host=gateway.host, port=self.port, engine=gateway.engine)
             started()
             try:
                 await trio.sleep_forever()
             finally:
-                self._engine = None
+                self._engine = self._slots.mover = None
                 with trio.CancelScope(shield=True):
                     await on_loop(engine.stop)
+                self._slots.stop()
+
+    async def _keep_place(self, started: Callable[[], None]) -> None:
+        leases = self._slots.leases
+        assert leases is not None  # opened before
+        await self._bridge.on_host(leases.join)
+        started()
+        try:
+            await trio.sleep_forever()
+        finally:
+            with trio.CancelScope(shield=True), trio.move_on_after(LEAVE_S - 1):
+                await self._bridge.on_host(leases.leave)
 
     def _door(self, lookups: Lookups) -> Door:
         """The rules of the handshake, and then whether the charger's slot is served here."""
@@ -197,6 +214,20 @@ class Worker:
             slot = self._slots.served[slot_of(*key)]
             charger = self._chargers[key] = Charger(self._office, slot, record, self._behaviour(tenant))
         return charger
+
+    def _resume(self, moved: Moved, passed: socket.socket) -> None:
+        """Go on with a charger that a sibling has passed, as if it had been here all the time. Host loop."""
+        registry, mover = self._registry, self._slots.mover
+        tenant = registry.tenants.get(moved.tenant) if registry is not None else None
+        record = registry.chargers.get((moved.tenant, moved.identity)) if registry is not None else None
+        charger = self._charger(tenant, record) if tenant is not None and record is not None and record.enabled else None
+        if charger is None or mover is None or charger.line is not None or charger.actor.busy:  # gone, or connected anew meanwhile
+            passed.close()
+            return
+        calls = charger.take_over(moved)
+        charger.expect()
+        line = Line(charger, moved.version, moved.remote, lambda: self._desk.go_on(charger, calls))
+        mover.resume(passed, line, f"ocpp{moved.version}", moved.agreement)
 
     def _behaviour(self, tenant: Tenant) -> Behaviour:
         behaviour = self._behaviours.get(tenant.id)

@@ -1,6 +1,6 @@
 """What is asked of a worker over NATS: a call to one of its chargers, whether it knows a charger, how it is doing, to forget tokens."""
 
-from collections.abc import Callable, Set
+from collections.abc import Callable, Iterable, Set
 from typing import Final, Protocol
 
 import msgspec
@@ -15,10 +15,17 @@ from cpms_actors.bus.client import subscribed
 from cpms_actors.bus.commands import CallAnswer, CallQuestion, LaneJournal, WorkerStatus
 from cpms_actors.bus.journal import Journal
 from cpms_actors.charger.charger import Charger
+from cpms_actors.charger.moving import OpenCall
+from cpms_actors.observe import logs
 from supervisors.host import Bridge
 from supervisors.tasks import TaskPool
 
 KNOWN_S: Final = 5.0
+QUEUE_GROUP: Final = "slot"
+UNFOLLOW_S: Final = 2.0
+SAY_AGAIN_S: Final = 0.05
+
+log = logs.get("desk")
 
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -48,6 +55,7 @@ class Desk:
         self._tasks = tasks
         self._general: list[Subscription] = []
         self._by_slot: dict[int, Subscription] = {}
+        self._gone: set[int] = set()
         self._open = False
 
     async def run(self, started: Callable[[], None]) -> None:
@@ -55,21 +63,28 @@ class Desk:
         await self._bridge.on_host(self._subscribe)
         started()
         try:
-            await trio.sleep_forever()
+            while True:
+                await trio.sleep(UNFOLLOW_S)
+                await self._bridge.on_host(self._unfollow)
         finally:
             with trio.CancelScope(shield=True):
                 await self._bridge.on_host(self._unsubscribe)
 
     async def follow(self) -> None:
-        """Listen for commands to the slots that the worker has now, and to no others. Host loop."""
+        """Listen for commands to the slots that the worker has now. Host loop."""
         if not self._open:
             return
-        slots = self._worker.slots
-        for slot in [slot for slot in self._by_slot if slot not in slots]:
-            await self._end(self._by_slot.pop(slot))
-        for slot in [slot for slot in slots if slot not in self._by_slot]:
-            self._by_slot[slot] = await self._client.subscribe(subjects.slot_commands(slot), cb=self._on_command)
+        for slot in [slot for slot in self._worker.slots if slot not in self._by_slot]:
+            # While a slot changes hands both workers listen: a command is heard by one of them.
+            self._by_slot[slot] = await self._client.subscribe(subjects.slot_commands(slot), QUEUE_GROUP, cb=self._on_command)
         await subscribed(self._client)
+
+    async def _unfollow(self) -> None:
+        """Listen no more for slots that have been somebody else's for a while: since the last time this was called."""
+        gone = {slot for slot in self._by_slot if slot not in self._worker.slots}
+        for slot in gone & self._gone:
+            await self._end(self._by_slot.pop(slot))
+        self._gone = gone & self._by_slot.keys()
 
     async def _subscribe(self) -> None:
         client = self._client
@@ -92,7 +107,8 @@ class Desk:
     async def _on_command(self, message: Msg) -> None:
         """A command for one charger: it waits in a task of its own, so that one silent charger delays no other."""
         if int(message.subject.split(".")[2]) not in self._worker.slots:
-            return  # it was ours: whoever has it now answers
+            self._tasks.start(self._say_again, message)  # it was ours: whoever has it now answers
+            return
         answer = self._refuse(message)
         if answer is not None:
             await message.respond(_encode(answer))
@@ -117,8 +133,25 @@ class Desk:
         return None
 
     async def _call(self, charger: Charger, question: CallQuestion, message: Msg) -> None:
-        answer = await charger.call(question.action, question.payload, question.timeout_s)
-        await self._bridge.on_host(message.respond, _encode(answer))
+        answer = await charger.call(question.action, question.payload, question.timeout_s, message.reply)
+        if answer is not None:
+            await self._bridge.on_host(message.respond, _encode(answer))
+
+    def go_on(self, charger: Charger, calls: Iterable[OpenCall]) -> None:
+        """Wait for calls that came here with their charger, and answer them."""
+        for asked in calls:
+            if not self._tasks.start(self._go_on, charger, asked):
+                log.warning("call_dropped", charger=charger.record.identity, action=asked.action)
+
+    async def _go_on(self, charger: Charger, asked: OpenCall) -> None:
+        answer = await charger.go_on(asked)
+        if answer is not None and asked.reply_to:
+            await self._bridge.on_host(self._client.publish, asked.reply_to, _encode(answer))
+
+    async def _say_again(self, message: Msg) -> None:
+        """Give a command back to the broker: the slot is changing hands."""
+        await trio.sleep(SAY_AGAIN_S)
+        await self._bridge.on_host(self._client.publish, message.subject, message.data, message.reply)
 
     async def _known(self, revision: int, message: Msg) -> None:
         with trio.move_on_after(KNOWN_S):  # a mirror that lags behind for longer: whoever asked has gone on

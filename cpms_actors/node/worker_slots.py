@@ -1,41 +1,63 @@
 """The slots of a worker: what is done when they come and go. `bus.slots.Leases` says when.
 
+A slot that goes to a sibling takes its open connections along: each is passed on in a moment when nothing of it is under way here, and
+waits there, unread, until the slot has been claimed.
+
+    here:  ... ─▶ at rest ─▶ passed on ─┐                          ─▶ all passed, all durable ─▶ release
+    there:                              └▶ parked ─────────────────────────────────────────────────────▶ claimed ─▶ resumed
+
+Whoever dies half way costs the charger a reconnection: the kernel closes what a dead process held, and what is parked for too long, or
+for a slot that had another owner in between, is closed.
+
 Everything here runs on the host loop.
 """
 
 import asyncio
+import socket
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from typing import Final
+from typing import Final, cast
 from uuid import uuid4
 
+import msgspec
 from nats.aio.client import Client
 from nats.js import JetStreamContext
 from nats.js.kv import KeyValue
 
-from cpms_actors.base.ids import SLOTS, from_subject_token, lane_of
+from cpms_actors.base.ids import SLOTS, from_subject_token, lane_of, slot_of
 from cpms_actors.bus import subjects
 from cpms_actors.bus.journal import Journal
 from cpms_actors.bus.live import LiveStore, open_bucket
 from cpms_actors.bus.slots import Duties, Leases, Presence
+from cpms_actors.charger import moving
 from cpms_actors.charger.charger import Charger
+from cpms_actors.charger.moving import Moved
 from cpms_actors.charger.office import Slot
-from cpms_actors.gateway.engine import SERVICE_RESTART
+from cpms_actors.gateway.engine import SERVICE_RESTART, Movable, Mover
 from cpms_actors.node.siblings import Siblings
 from cpms_actors.observe import logs
 
 log = logs.get("worker")
 
 SETTLE_S: Final = 1.0
+MOVE_S: Final = 2.0  # a connection that has not come to rest by then is closed
+MOVE_LOOK_S: Final = 0.002
+PARKED_S: Final = 10.0
+PARKED_MAX: Final = 20_000
 
 
 class WorkerSlots:
     """The slots that a worker serves, by number, and the chargers that it knows on them, by tenant and identity."""
 
     def __init__(
-        self, jetstream: JetStreamContext, journal: Journal, siblings: Siblings, changed: Callable[[], Awaitable[None]]
+        self,
+        jetstream: JetStreamContext,
+        journal: Journal,
+        siblings: Siblings,
+        changed: Callable[[], Awaitable[None]],
+        resume: Callable[[Moved, socket.socket], None],
     ) -> None:
-        """`changed` is awaited whenever other slots are served than before."""
+        """`changed` is awaited whenever other slots are served than before, `resume` goes on with a connection of one of them."""
         self.served: dict[int, Slot] = {}
         self.chargers: dict[tuple[str, str], Charger] = {}
         self.live = LiveStore(jetstream, self._fenced)
@@ -43,6 +65,11 @@ class WorkerSlots:
         self._journal = journal
         self._siblings = siblings
         self._changed = changed
+        self._resume = resume
+        self.mover: Mover | None = None  # the engine, if it is one
+        self._parked: dict[int, list[tuple[Moved, socket.socket]]] = {}
+        self._parked_now = self._parked_peak = self._moved_on = self._moved_in = self._unmoved = self._unclaimed = 0
+        siblings.on_moved = self._arrived
         self._bucket: KeyValue | None = None
 
     async def open(self, client: Client, jetstream: JetStreamContext, name: str, replicas: int) -> None:
@@ -51,9 +78,9 @@ class WorkerSlots:
         owners = await open_bucket(jetstream, subjects.SLOTS_BUCKET, replicas)
         siblings = self._siblings
         presence = Presence(name, uuid4().hex, siblings.node, siblings.address, inner=siblings.inner_address)
-        duties = Duties(self._claimed, self._renewed, self._lost, self._settled, self._evict)
+        duties = Duties(self._claimed, self._renewed, self._lost, self._settled, self._moved, self._evict)
         self.leases = siblings.leases = Leases(client, owners, presence, range(SLOTS), duties)
-        await self.leases.begin()
+        await self.leases.begin(ready=False)
 
     @property
     def open_to_newcomers(self) -> bool:
@@ -65,7 +92,18 @@ class WorkerSlots:
         leases = self.leases
         if leases is None:
             return {}
-        return {"slots_claimed": leases.claims, "slots_left": leases.losses, "suspensions": leases.suspensions}
+        return {
+            "slots_claimed": leases.claims,
+            "slots_left": leases.losses,
+            "slots_moved": leases.moves,
+            "suspensions": leases.suspensions,
+            "moved_on": self._moved_on,
+            "moved_in": self._moved_in,
+            "moves_failed": self._unmoved,
+            "moves_parked": self._parked_now,
+            "moves_parked_peak": self._parked_peak,
+            "moves_unclaimed": self._unclaimed,
+        }
 
     async def _claimed(self, epochs: Mapping[int, int]) -> None:
         """They are ours: read what their chargers left behind, and serve them."""
@@ -73,6 +111,9 @@ class WorkerSlots:
         found = await self.live.load(self._bucket, epochs)
         lanes = self._journal.lanes
         self.served |= {slot: Slot(slot, lane_of(slot), epoch, lanes[lane_of(slot)]) for slot, epoch in epochs.items()}
+        for slot in epochs:
+            for moved, passed in self._unpark(slot):
+                self._take_in(slot, moved, passed)
         log.info("slots_served", slots=len(self.served), gained=len(epochs), checkpoints=found)
         await self._changed()
 
@@ -97,6 +138,98 @@ class WorkerSlots:
             async with asyncio.timeout(SETTLE_S):
                 while self.live.waiting or any(lane.statistics.waiting for lane in self._journal.lanes):  # noqa: ASYNC110  # two things
                     await asyncio.sleep(SETTLE_S / 100)
+
+    # -- connections that go along
+
+    async def _moved(self, slot: int, epoch: int, heir: Presence) -> None:
+        """A slot goes to a sibling: pass on what is connected, each when it is at rest; send away what does not come to rest."""
+        self.served.pop(slot, None)
+        ours = {key: charger for key, charger in self.chargers.items() if charger.slot.number == slot}
+        waiting = list(ours.values())
+        loop = asyncio.get_running_loop()
+        until = loop.time() + MOVE_S
+        held = False
+        while (waiting := [charger for charger in waiting if not self._pass_on(charger, epoch, heir)]) and loop.time() < until:
+            if not held:
+                held = True
+                for charger in waiting:
+                    charger.line.connection.hold()  # type: ignore[union-attr]  # it has a line, of a Mover
+            await asyncio.sleep(MOVE_LOOK_S)  # a turn ends, a page becomes durable, a sibling takes what it was passed
+        self._unmoved += len(waiting)
+        _send_away(waiting, "this charger is served elsewhere now")
+        for key in ours:
+            del self.chargers[key]
+        done = asyncio.Event()
+        self._journal.lanes[lane_of(slot)].settled(done.set)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(SETTLE_S):
+                await done.wait()
+        log.info("slot_moved", slot=slot, to=heir.name, chargers=len(ours), closed=len(waiting))
+
+    def _pass_on(self, charger: Charger, epoch: int, heir: Presence) -> bool:
+        """Whether a charger has no connection here, or has none any more."""
+        line = charger.line
+        if line is None:
+            return True
+        connection = cast(Movable, line.connection)
+        if self.mover is None or not connection.movable():
+            return charger.line is None
+        moved = charger.moving(epoch, connection.agreement)
+        if moved is None or not self.mover.pass_on(heir.address, connection, moving.encode(moved)):
+            return False
+        charger.parted()
+        self._moved_on += 1
+        return True
+
+    def _arrived(self, packet: bytes, passed: socket.socket) -> None:
+        """A sibling has passed a connection: keep it until its slot is ours."""
+        try:
+            moved = moving.decode(packet)
+        except msgspec.DecodeError as error:  # of a release that does not know ours
+            log.warning("moved_unreadable", error=str(error))
+            self._unclaimed += 1
+            passed.close()
+            return
+        slot = slot_of(moved.tenant, moved.identity)
+        if slot in self.served:
+            self._take_in(slot, moved, passed)
+        elif self._parked_now >= PARKED_MAX:
+            self._unclaimed += 1
+            passed.close()
+        else:
+            parked = self._parked.get(slot)
+            if parked is None:
+                parked = self._parked[slot] = []
+                asyncio.get_running_loop().call_later(PARKED_S, self._expire, slot, parked)
+            parked.append((moved, passed))
+            self._parked_now += 1
+            self._parked_peak = max(self._parked_peak, self._parked_now)
+
+    def _take_in(self, slot: int, moved: Moved, passed: socket.socket) -> None:
+        """Go on with it, if its slot came to us from whoever passed it, and from nobody since."""
+        if self.leases is not None and self.leases.followed.get(slot) == moved.epoch:
+            self._moved_in += 1
+            self._resume(moved, passed)
+        else:
+            self._unclaimed += 1
+            passed.close()
+
+    def _unpark(self, slot: int) -> list[tuple[Moved, socket.socket]]:
+        parked = self._parked.pop(slot, [])
+        self._parked_now -= len(parked)
+        return parked
+
+    def _expire(self, slot: int, parked: list[tuple[Moved, socket.socket]]) -> None:
+        """The slot did not become ours."""
+        if self._parked.get(slot) is parked:
+            for _, passed in self._unpark(slot):
+                self._unclaimed += 1
+                passed.close()
+
+    def stop(self) -> None:
+        """Close what waits."""
+        for slot, parked in tuple(self._parked.items()):
+            self._expire(slot, parked)
 
     def _evict(self) -> None:
         """We have had no contact with the broker for long, and others can serve our chargers."""

@@ -26,7 +26,7 @@ class Worker:
         self.client = client
         self.said: list[tuple[str, tuple[int, ...]]] = []
         self.evicted = 0
-        duties = Duties(self._claimed, self._renewed, self._lost, self._settled, self._evict)
+        duties = Duties(self._claimed, self._renewed, self._lost, self._settled, self._moved, self._evict)
         self.leases = Leases(client, bucket, Presence(name, instance or name), SLOTS, duties, TERMS)
         self._running: asyncio.Task[None] | None = None
 
@@ -61,6 +61,10 @@ class Worker:
 
     async def _settled(self) -> None:
         self.said.append(("settled", ()))
+
+    async def _moved(self, slot: int, epoch: int, heir: Presence) -> None:
+        assert slot not in self.slots
+        self.said.append((f"moved to {heir.name}", (slot, epoch)))
 
     def _evict(self) -> None:
         self.evicted += 1
