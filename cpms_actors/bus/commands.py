@@ -80,6 +80,38 @@ class WorkerStatus(Struct, frozen=True):
     counters: dict[str, int] = field(default_factory=dict)
 
 
+class Replaced(Struct, frozen=True):
+    """A worker that a rollout has replaced: the names of its old process and its new one."""
+
+    before: str
+    after: str
+    seconds: float
+
+
+class RolloutAnswer(Struct, frozen=True):
+    """What became of a rollout. `error`: why it went no further."""
+
+    replaced: list[Replaced] = field(default_factory=list)
+    error: str = ""
+
+
+class DrainQuestion(Struct, frozen=True):
+    """Give every slot to other workers, over so many seconds where connections must be closed for it; or (`back`) serve again."""
+
+    spread_s: float = 0.0
+    back: bool = False
+
+
+class DrainAnswer(Struct, frozen=True):
+    """A worker that will; how many slots it has at this moment."""
+
+    worker: str
+    slots: int
+
+
+ROLLOUT_DECODER: Final = msgspec.msgpack.Decoder(RolloutAnswer)
+DRAIN_DECODER: Final = msgspec.msgpack.Decoder(DrainQuestion)
+DRAINED_DECODER: Final = msgspec.msgpack.Decoder(DrainAnswer)
 REVISION_DECODER: Final = msgspec.msgpack.Decoder(int)
 QUESTION_DECODER: Final = msgspec.msgpack.Decoder(CallQuestion)
 ANSWER_DECODER: Final = msgspec.msgpack.Decoder(CallAnswer)

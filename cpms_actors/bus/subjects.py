@@ -12,6 +12,8 @@ SLOTS_BUCKET: Final = "CPMS_SLOTS"
 IDS_BUCKET: Final = "CPMS_IDS"
 WORKER_STATUS: Final = "cpms.worker.status"
 TOKENS_DOORBELL: Final = "cpms.doorbell.tokens"
+ROLLOUT: Final = "rollout"
+DRAIN: Final = "drain"
 
 
 def journal(lane: int) -> str:
@@ -27,6 +29,11 @@ def slot_commands(slot: int) -> str:
 def charger_command(slot: int, tenant: str, charger: str, verb: str) -> str:
     """Where one charger's actor is asked."""
     return f"cpms.charger.{slot}.{subject_token(tenant)}.{subject_token(charger)}.{verb}"
+
+
+def node(name: str, verb: str) -> str:
+    """Where what runs on one machine is asked: `cpms up` for a ROLLOUT, its workers for a DRAIN."""
+    return f"cpms.node.{subject_token(name)}.{verb}"
 
 
 def session(lane: int | str, verb: str) -> str:

@@ -135,7 +135,8 @@ PARKED_SHOW: Final = Verb("parked.show", ledger.ParkedShow, ledger.ParkedDetail,
 PARKED_RESOLVE: Final = Verb("parked.resolve", ledger.ParkedResolve, ledger.ParkedDetail, "Close a parked message.")
 PARKED_LIST: Final = Verb("parked.list", ledger.ParkedList, ledger.ParkedPage, "Messages that could not be used, the newest first.")
 STATUS: Final = Verb("status", fleet.StatusRequest, fleet.FleetStatus, "Workers, slots, lanes, connections, rates and lag.")
-
+NODE_ROLLOUT: Final = Verb("node.rollout", fleet.NodeRollout, fleet.NodeRolledOut, "Replace a machine's workers by new processes.")
+NODE_DRAIN: Final = Verb("node.drain", fleet.NodeDrain, fleet.NodeDrained, "Have a machine's chargers served elsewhere, or here again.")
 
 VERBS: Final[dict[str, Verb[Any, Any]]] = {
     verb.name: verb
@@ -170,6 +171,8 @@ VERBS: Final[dict[str, Verb[Any, Any]]] = {
         PARKED_LIST,
         PARKED_RESOLVE,
         STATUS,
+        NODE_ROLLOUT,
+        NODE_DRAIN,
     )
 }
 """Every verb by its name, in the order above."""

@@ -1,13 +1,14 @@
-"""Admin verbs of the running fleet: calls to chargers, and the status of the processes."""
+"""Admin verbs of the running fleet: calls to chargers, the status of the processes, and how machines are relieved of theirs."""
 
 from typing import Annotated, Any
 
 from msgspec import Meta, field
 
-from cpms_actors.bus.commands import WorkerStatus
+from cpms_actors.bus.commands import DrainAnswer, Replaced, WorkerStatus
 from cpms_actors.bus.verbs_words import ACTION_PATTERN, Identity, Request, Response, TenantRequest
 
 CALL_TIMEOUT_S_MAX = 600.0
+ROLLOUT_TIMEOUT_S_MAX = 3600.0
 
 
 class ChargerCall(TenantRequest, frozen=True, kw_only=True):
@@ -27,6 +28,35 @@ class ChargerAnswer(Response, frozen=True, kw_only=True):
     action: str
     answer: dict[str, Any]
     refused: bool
+
+
+class NodeRollout(Request, frozen=True, kw_only=True):
+    """Replace every worker of a machine by a new process, which runs the code that is installed now."""
+
+    node: Annotated[str | None, Meta(description="The machine; not needed when there is one.")] = None
+    timeout_s: Annotated[float, Meta(gt=0, le=ROLLOUT_TIMEOUT_S_MAX, description="Seconds to wait for the last worker.")] = 300.0
+
+
+class NodeRolledOut(Response, frozen=True, kw_only=True):
+    """The workers that were replaced, in order."""
+
+    node: str
+    replaced: list[Replaced]
+
+
+class NodeDrain(Request, frozen=True, kw_only=True):
+    """Have the workers of a machine give their chargers to other machines, or (`back`) serve again."""
+
+    node: Annotated[str | None, Meta(description="The machine; not needed when there is one.")] = None
+    spread_s: Annotated[float, Meta(ge=0, le=3600, description="Seconds over which connections are closed.")] = 30.0
+    back: bool = False
+
+
+class NodeDrained(Response, frozen=True, kw_only=True):
+    """The workers that were told, with the slots that they had then."""
+
+    node: str
+    workers: list[DrainAnswer]
 
 
 class StatusRequest(Request, frozen=True, kw_only=True):

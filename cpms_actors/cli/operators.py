@@ -3,6 +3,7 @@
 cpms tenant|site|charger|token|tariff|session|cdr|parked ...   what is in Postgres
 cpms call CHARGER ACTION [JSON]                                an action for a charger
 cpms status                                                    how the processes are
+cpms rollout|drain                                             new processes for a machine; the machine taken away
 cpms verbs                                                     the requests themselves, with JSON schemas
 """
 
@@ -13,7 +14,14 @@ import typer
 
 from cpms_actors.bus import verbs
 from cpms_actors.bus import verbs_fleet as fleet
-from cpms_actors.cli import operators_chargers, operators_ledger, operators_tariffs, operators_tenants, operators_tokens
+from cpms_actors.cli import (
+    operators_chargers,
+    operators_ledger,
+    operators_nodes,
+    operators_tariffs,
+    operators_tenants,
+    operators_tokens,
+)
 from cpms_actors.cli.output import JsonOption, answer, duration, fail, print_json, print_line, print_table, text
 
 
@@ -29,6 +37,8 @@ def mount(app: typer.Typer) -> None:
     app.add_typer(operators_ledger.parked_app, name="parked")
     app.command()(operators_chargers.call)
     app.command("status")(status)
+    app.command()(operators_nodes.rollout)
+    app.command()(operators_nodes.drain)
     app.command("verbs")(list_verbs)
 
 

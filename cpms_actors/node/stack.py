@@ -4,7 +4,8 @@
            ├─ postgres      the same, unless CPMS_POSTGRES_DSN does
            ├─ migrations    once, as the owner
            ├─ session, tariff, operations     the pools
-           └─ worker-1, …                     the chargers' connections, on one port
+           ├─ worker-1, …                     the chargers' connections, on one port
+           └─ crew                            replaces the workers by new processes, when that is asked for
 
 Read top to bottom: children in start order, each started when the one above is of use; they stop in reverse. Whatever ends is started
 again, ever more slowly, and what ends too often ends the stack with its reason. No child restarts another: all of them bear that a
@@ -27,6 +28,7 @@ from msgspec.structs import replace
 from cpms_actors.base.errors import CpmsError, OperatorError
 from cpms_actors.base.settings import Nats, Postgres, Settings, to_environment
 from cpms_actors.node import broker, database, ready
+from cpms_actors.node.crew import Crew, Member
 from cpms_actors.node.data_dir import Connection, DataDir, is_external, is_free
 from cpms_actors.node.servers import READY_S_MAX, STOP_S_MAX, broker_ready, database_ready, keep_running
 from cpms_actors.observe import logs
@@ -38,7 +40,8 @@ from supervisors.reports import Happening, Report
 from supervisors.supervisor import Supervisor, SupervisorError
 
 POOLS: Final = ("session", "tariff", "operations")
-SHUTDOWN_S: Final = 15.0  # a worker drains, a pool ends its transaction
+SHUTDOWN_S: Final = 15.0  # a pool ends its transaction
+WORKER_SHUTDOWN_S: Final = 40.0  # a worker gives its chargers to others first
 MARGIN_S: Final = 5.0  # what a supervisor allows a child above the child's own deadlines
 
 log = logs.get("node")
@@ -130,20 +133,27 @@ def _children(prepared: Prepared, workers: int, on_line: LineSink, give_up: Call
     # The settings are complete: the file they came from is not read again.
     env = to_environment(replace(settings, postgres=postgres, nats=nats)) | {"CPMS_CONFIG": ""}
     processes = [_process(pool, ("pool", pool), env) for pool in POOLS]
-    # By name a worker that starts again takes over at once what it held before.
-    names = [f"worker-{number + 1}" for number in range(workers)]
-    processes += [_process(name, ("worker", "--name", name), env) for name in names]
+
+    def worker(name: str) -> ProcessSpec:
+        # By name a worker that starts again takes over at once what it held before.
+        return _process(name, ("worker", "--name", name), env, WORKER_SHUTDOWN_S)
+
+    def supervised(process: ProcessSpec) -> ProcessSupervisor:
+        """A process under a supervisor of its own: what ends too often is this one, however often the others do."""
+        return ProcessSupervisor(process.name, [process], on_line=on_line, report=_report)
+
+    members = [Member(name, supervised(worker(name))) for name in (f"worker-{number + 1}" for number in range(workers))]
+    crew = Crew(settings, worker, members)
     return [
         *prepared.servers,
         ChildSpec("migrations", partial(_migrate, settings.postgres.owner_dsn), Restart.transient),
-        *(_kept(process, on_line, give_up) for process in processes),
+        *(_kept(process.name, supervised(process), give_up) for process in processes),
+        *(_kept(member.name, member.supervisor, give_up) for member in members),
+        ChildSpec("crew", crew.serve),
     ]
 
 
-def _kept(process: ProcessSpec, on_line: LineSink, give_up: Callable[[SupervisorError], None]) -> ChildSpec:
-    """A process under a supervisor of its own: what ends too often is this one, however often the others do."""
-    supervisor = ProcessSupervisor(process.name, [process], on_line=on_line, report=_report)
-
+def _kept(name: str, supervisor: ProcessSupervisor, give_up: Callable[[SupervisorError], None]) -> ChildSpec:
     async def keep(started: Started) -> None:
         try:
             await supervisor.run(started)
@@ -151,7 +161,7 @@ def _kept(process: ProcessSpec, on_line: LineSink, give_up: Callable[[Supervisor
             give_up(error)
 
     # The process has its own deadline for stopping.
-    return ChildSpec(process.name, keep, Restart.transient, shutdown_s=inf, start_s=process.start_s + MARGIN_S)
+    return ChildSpec(name, keep, Restart.transient, shutdown_s=inf, start_s=READY_S_MAX + MARGIN_S)
 
 
 def _server(
@@ -161,9 +171,9 @@ def _server(
     return ChildSpec(name, keep, shutdown_s=STOP_S_MAX + MARGIN_S, start_s=READY_S_MAX + MARGIN_S)
 
 
-def _process(name: str, arguments: tuple[str, ...], env: Mapping[str, str]) -> ProcessSpec:
+def _process(name: str, arguments: tuple[str, ...], env: Mapping[str, str], shutdown_s: float = SHUTDOWN_S) -> ProcessSpec:
     argv = (sys.executable, "-m", "cpms_actors.cli.main", *arguments)
-    return ProcessSpec(name, argv, env, ready=ready.LINE, shutdown_s=SHUTDOWN_S, start_s=READY_S_MAX, on_parent_death=signal.SIGTERM)
+    return ProcessSpec(name, argv, env, ready=ready.LINE, shutdown_s=shutdown_s, start_s=READY_S_MAX, on_parent_death=signal.SIGTERM)
 
 
 async def _migrate(owner_dsn: str, started: Started) -> None:

@@ -83,6 +83,7 @@ class Worker:
     def __init__(self, settings: Settings, bridge: Bridge, bus: Bus, name: str, siblings: Siblings) -> None:
         self.settings = settings
         self.name = name
+        self.node = siblings.node
         self.started_at = clock()
         self._bridge = bridge
         self._bus = bus
@@ -179,15 +180,13 @@ class Worker:
                 self._slots.stop()
 
     async def _keep_place(self, started: Callable[[], None]) -> None:
-        leases = self._slots.leases
-        assert leases is not None  # opened before
-        await self._bridge.on_host(leases.join)
+        await self._bridge.on_host(self.join)
         started()
         try:
             await trio.sleep_forever()
         finally:
             with trio.CancelScope(shield=True), trio.move_on_after(LEAVE_S - 1):
-                await self._bridge.on_host(leases.leave)
+                await self._bridge.on_host(self.drain, 0.0)
 
     def _door(self, lookups: Lookups) -> Door:
         """The rules of the handshake, and then whether the charger's slot is served here."""
@@ -279,6 +278,16 @@ class Worker:
         """Wait until the mirror of the registry has come that far. Host loop."""
         assert self._registry is not None  # opened before
         await self._registry.reached(revision)
+
+    async def drain(self, spread_s: float) -> None:
+        """Give every slot to others, and take none. Host loop."""
+        assert self._slots.leases is not None  # opened before
+        await self._slots.leases.leave(spread_s)
+
+    async def join(self) -> None:
+        """Serve, or serve again. Host loop."""
+        assert self._slots.leases is not None  # opened before
+        await self._slots.leases.join()
 
     def status(self) -> WorkerStatus:
         """Counters, bounds and refusals."""

@@ -12,7 +12,7 @@ from nats.aio.subscription import Subscription
 from cpms_actors.base.ids import from_subject_token
 from cpms_actors.bus import commands, subjects
 from cpms_actors.bus.client import subscribed
-from cpms_actors.bus.commands import CallAnswer, CallQuestion, LaneJournal, WorkerStatus
+from cpms_actors.bus.commands import CallAnswer, CallQuestion, DrainAnswer, DrainQuestion, LaneJournal, WorkerStatus
 from cpms_actors.bus.journal import Journal
 from cpms_actors.charger.charger import Charger
 from cpms_actors.charger.moving import OpenCall
@@ -33,6 +33,9 @@ _encode = msgspec.msgpack.Encoder().encode
 class Served(Protocol):
     """The worker whose desk it is."""
 
+    name: str
+    node: str
+
     @property
     def slots(self) -> Set[int]: ...
 
@@ -41,6 +44,10 @@ class Served(Protocol):
     def forget_verdicts(self, tenant: str) -> None: ...
 
     async def registry_reached(self, revision: int) -> None: ...
+
+    async def drain(self, spread_s: float) -> None: ...
+
+    async def join(self) -> None: ...
 
     def status(self) -> WorkerStatus: ...
 
@@ -90,6 +97,7 @@ class Desk:
         client = self._client
         self._general.append(await client.subscribe(subjects.WORKER_STATUS, cb=self._on_status))
         self._general.append(await client.subscribe(subjects.TOKENS_DOORBELL, cb=self._on_tokens))
+        self._general.append(await client.subscribe(subjects.node(self._worker.node, subjects.DRAIN), cb=self._on_drain))
         self._open = True
         await self.follow()
 
@@ -160,6 +168,21 @@ class Desk:
 
     async def _on_tokens(self, message: Msg) -> None:
         self._worker.forget_verdicts(message.data.decode(errors="replace"))
+
+    async def _on_drain(self, message: Msg) -> None:
+        try:
+            question = commands.DRAIN_DECODER.decode(message.data)
+        except msgspec.DecodeError as error:
+            log.warning("drain_unreadable", error=str(error))
+            return
+        if self._tasks.start(self._drain, question) and message.reply:
+            await message.respond(_encode(DrainAnswer(self._worker.name, len(self._worker.slots))))
+
+    async def _drain(self, question: DrainQuestion) -> None:
+        if question.back:
+            await self._bridge.on_host(self._worker.join)
+        else:
+            await self._bridge.on_host(self._worker.drain, question.spread_s)
 
     async def _on_status(self, message: Msg) -> None:
         if message.reply:

@@ -33,6 +33,7 @@ from cpms_actors.pools import (
     operations_calls,
     operations_chargers,
     operations_ledger,
+    operations_nodes,
     operations_status,
     operations_tenants,
     operations_tokens,
@@ -55,6 +56,7 @@ HANDLERS: Final[dict[str, Handler]] = {
     **operations_tokens.HANDLERS,
     **operations_ledger.HANDLERS,
     **operations_status.HANDLERS,
+    **operations_nodes.HANDLERS,
 }
 assert HANDLERS.keys() == verbs.VERBS.keys(), "every verb has its handler"
 

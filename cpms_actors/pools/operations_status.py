@@ -47,7 +47,7 @@ async def status(desk: Desk, request: StatusRequest) -> FleetStatus:
 HANDLERS: Final[dict[str, Handler]] = {"status": status}
 
 
-async def scatter(client: Client, subject: str, wait_s: float) -> list[bytes]:
+async def scatter(client: Client, subject: str, wait_s: float, question: bytes = b"") -> list[bytes]:
     """Ask everybody who listens and collect what comes within `wait_s`; at once when nobody listens."""
     answers: list[bytes] = []
     nobody = anyio.Event()
@@ -61,7 +61,7 @@ async def scatter(client: Client, subject: str, wait_s: float) -> list[bytes]:
     inbox = client.new_inbox()
     subscription = await client.subscribe(inbox, cb=collect)
     try:
-        await client.publish(subject, reply=inbox)
+        await client.publish(subject, question, reply=inbox)
         with anyio.move_on_after(wait_s):
             await nobody.wait()
     finally:
