@@ -131,8 +131,12 @@ class RunningCpms:
         deadline = time.monotonic() + deadline_s
         while not true(seen := what()):
             assert time.monotonic() < deadline, seen
-            time.sleep(0.1)
+            time.sleep(0.02)
         return seen
+
+    def log(self) -> list[str]:
+        """What its processes have printed so far, each line after the name of its process."""
+        return (self.directory / "log").read_text(errors="replace").splitlines()
 
     def processes(self) -> list[psutil.Process]:
         """The processes of the stack."""

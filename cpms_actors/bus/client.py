@@ -1,6 +1,10 @@
 """One NATS connection of one process: reconnects for ever, finds a dead peer in seconds, and says so in the log."""
 
+from collections.abc import Iterable
+from contextlib import suppress
+
 from nats.aio.client import Client
+from nats.aio.subscription import Subscription
 from nats.errors import Error as NatsError
 
 from cpms_actors.base.errors import Unavailable
@@ -58,6 +62,25 @@ async def subscribed(client: Client) -> None:
     """
     for _ in range(2):
         await client.flush()
+
+
+async def unsubscribed(client: Client, subscriptions: Iterable[Subscription]) -> None:
+    """End subscriptions, and return when all that the server had sent for them has been handled.
+
+    nats-py's `unsubscribe` forgets what waits to be handled; its `drain` flushes once, which is no barrier either (see above).
+    """
+    ended = list(subscriptions)
+    if not client.is_connected:
+        return  # the connection has taken them along
+    for subscription in ended:
+        await client._send_unsubscribe(subscription._id)  # private, and pinned
+    with suppress(NatsError):  # it was lost on the way
+        await subscribed(client)
+        for subscription in ended:
+            await subscription._pending_queue.join()
+    for subscription in ended:
+        with suppress(NatsError):
+            await subscription.unsubscribe()
 
 
 def operator_inbox(operator: str) -> str:

@@ -67,12 +67,14 @@ class Presence(Struct, frozen=True):
 class Duties(Struct, frozen=True):
     """What the worker does about its slots.
 
-    `claimed` hears slot to epoch and returns when they can be served. `renewed` hears new epochs of slots that it serves and that
-    nobody else had meanwhile. `lost` hears of slots that are not ours any more: what it does before it first waits is done at once.
-    `settled` returns when what was said for them is stored, or soon. `moved` passes the connections of a slot, with the epoch, to a
-    sibling, and returns when nothing of it is left here. `evict`: send all chargers away.
+    `claiming` hears of slots that are about to be claimed and returns when what is asked of them is heard here too: so there is never
+    nobody who hears it. `claimed` hears slot to epoch and returns when they can be served. `renewed` hears new epochs of slots that
+    it serves and that nobody else had meanwhile. `lost` hears of slots that are not ours any more: what it does before it first waits
+    is done at once. `settled` returns when what was said for them is stored, or soon. `moved` passes the connections of a slot, with
+    the epoch, to a sibling, and returns when nothing of it is left here. `evict`: send all chargers away.
     """
 
+    claiming: Callable[[Iterable[int]], Awaitable[None]]
     claimed: Callable[[Mapping[int, int]], Awaitable[None]]
     renewed: Callable[[Mapping[int, int]], None]
     lost: Callable[[Sequence[int]], Awaitable[None]]
@@ -124,6 +126,8 @@ class Leases:
         self._begun = False
         self._wave = 0  # how many slots are given back at a time; 0: all
         self._drained = asyncio.Event()
+        self._returned = asyncio.Event()
+        self._claimed = asyncio.Event()  # some slot, by anybody
         self._awake = asyncio.Event()
         self._client = client
         self._reconnects = client.stats["reconnects"]
@@ -169,14 +173,30 @@ class Leases:
 
         Nothing is given back to nobody: without another worker that could serve it returns at once.
         """
+        await self._catch_up()
         if self._superseded or not any(not other.leaving for other in self.living()):
             return
         steps = spread_s / (self._terms.renew_s / 2)
         self._wave = ceil(len(self.serving) / steps) if steps > 1 else 0
+        had = tuple(self.serving)
         await self._be(leaving=True)
         while self.serving:
             self._drained.clear()
             await self._drained.wait()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(2 * self._terms.renew_s):
+                for slot in had:
+                    await self._until_claimed(slot)
+
+    async def _catch_up(self) -> None:
+        """Hear what has been said until now, above all by a successor that has just joined: one's own renewal comes back after it."""
+        sent = self._clock()
+        with suppress(*_FAULTS):
+            await self._renew()
+            async with asyncio.timeout(self._terms.suspend_s):
+                while self._renewed_at < sent:
+                    self._returned.clear()
+                    await self._returned.wait()
 
     async def _be(self, *, leaving: bool) -> None:
         self.presence = msgspec.structs.replace(self.presence, leaving=leaving)
@@ -315,12 +335,21 @@ class Leases:
         self.moves += 1
         await self._duties.moved(slot, epoch, heir)
         await self._release(slot, epoch)
+        await self._until_claimed(slot)  # whoever is connected waits for it: one slot after the other, so that none waits for long
+
+    async def _until_claimed(self, slot: int) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._terms.renew_s):
+                while not self.owner(slot):
+                    self._claimed.clear()
+                    await self._claimed.wait()
 
     async def _release(self, slot: int, epoch: int) -> None:
         await self._set(slot, _encode(Owner("", 0, epoch)), "", epoch)
 
     async def _claim(self, claim: Mapping[int, int]) -> None:
         value = _encode(Owner(self.presence.name, time.time_ns() // 1_000_000))
+        await self._duties.claiming(claim)
         followed = {slot: self._holdings[slot].epoch for slot in claim if slot in self._holdings}
         claims = await asyncio.gather(*(self._set(slot, value, self.presence.name, revision) for slot, revision in claim.items()))
         gained = {slot: epoch for slot, epoch in zip(claim, claims, strict=True) if epoch is not None}
@@ -379,6 +408,8 @@ class Leases:
         if known is not None and revision <= known.revision:
             return
         self._holdings[slot] = Holding(owner, revision, released)
+        if owner:
+            self._claimed.set()
         if owner and owner != self.presence.name:  # a sign of life
             self._seen[owner] = Member(self._clock(), owner in self._seen and self._seen[owner].leaving)
 
@@ -403,6 +434,7 @@ class Leases:
     def _on_own(self, presence: Presence) -> None:
         if presence.instance == self.presence.instance:
             self._renewed_at = max(self._renewed_at, self._sent.pop(presence.beat, self._renewed_at))
+            self._returned.set()
         elif self._begun and not self._superseded:
             self._superseded = True  # a namesake has begun: the newer one goes on
             log.error("worker_superseded", name=self.presence.name)

@@ -11,7 +11,7 @@ from nats.aio.subscription import Subscription
 
 from cpms_actors.base.ids import from_subject_token
 from cpms_actors.bus import commands, subjects
-from cpms_actors.bus.client import subscribed
+from cpms_actors.bus.client import subscribed, unsubscribed
 from cpms_actors.bus.commands import CallAnswer, CallQuestion, DrainAnswer, DrainQuestion, LaneJournal, WorkerStatus
 from cpms_actors.bus.journal import Journal
 from cpms_actors.charger.charger import Charger
@@ -77,11 +77,11 @@ class Desk:
             with trio.CancelScope(shield=True):
                 await self._bridge.on_host(self._unsubscribe)
 
-    async def follow(self) -> None:
-        """Listen for commands to the slots that the worker has now. Host loop."""
+    async def follow(self, slots: Iterable[int]) -> None:
+        """Listen for commands to these slots, which the worker has or is about to have. Host loop."""
         if not self._open:
-            return
-        for slot in [slot for slot in self._worker.slots if slot not in self._by_slot]:
+            return  # it begins with what the worker has then
+        for slot in [slot for slot in slots if slot not in self._by_slot]:
             # While a slot changes hands both workers listen: a command is heard by one of them.
             self._by_slot[slot] = await self._client.subscribe(subjects.slot_commands(slot), QUEUE_GROUP, cb=self._on_command)
         await subscribed(self._client)
@@ -89,8 +89,7 @@ class Desk:
     async def _unfollow(self) -> None:
         """Listen no more for slots that have been somebody else's for a while: since the last time this was called."""
         gone = {slot for slot in self._by_slot if slot not in self._worker.slots}
-        for slot in gone & self._gone:
-            await self._end(self._by_slot.pop(slot))
+        await unsubscribed(self._client, [self._by_slot.pop(slot) for slot in gone & self._gone])
         self._gone = gone & self._by_slot.keys()
 
     async def _subscribe(self) -> None:
@@ -99,18 +98,13 @@ class Desk:
         self._general.append(await client.subscribe(subjects.TOKENS_DOORBELL, cb=self._on_tokens))
         self._general.append(await client.subscribe(subjects.node(self._worker.node, subjects.DRAIN), cb=self._on_drain))
         self._open = True
-        await self.follow()
+        await self.follow(self._worker.slots)
 
     async def _unsubscribe(self) -> None:
         self._open = False
         subscriptions = [*self._general, *self._by_slot.values()]
         self._general, self._by_slot = [], {}
-        for subscription in subscriptions:
-            await self._end(subscription)
-
-    async def _end(self, subscription: Subscription) -> None:
-        if self._client.is_connected:
-            await subscription.unsubscribe()
+        await unsubscribed(self._client, subscriptions)
 
     async def _on_command(self, message: Msg) -> None:
         """A command for one charger: it waits in a task of its own, so that one silent charger delays no other."""
@@ -141,6 +135,9 @@ class Desk:
         return None
 
     async def _call(self, charger: Charger, question: CallQuestion, message: Msg) -> None:
+        if charger.slot.number not in self._worker.slots:  # since the message came
+            await self._say_again(message)
+            return
         answer = await charger.call(question.action, question.payload, question.timeout_s, message.reply)
         if answer is not None:
             await self._bridge.on_host(message.respond, _encode(answer))
@@ -157,9 +154,12 @@ class Desk:
             await self._bridge.on_host(self._client.publish, asked.reply_to, _encode(answer))
 
     async def _say_again(self, message: Msg) -> None:
-        """Give a command back to the broker: the slot is changing hands."""
-        await trio.sleep(SAY_AGAIN_S)
-        await self._bridge.on_host(self._client.publish, message.subject, message.data, message.reply)
+        """Give a command back to the broker: the slot is changing hands. At our end at once, for then we do not hear it again."""
+        try:
+            await trio.sleep(SAY_AGAIN_S)
+        finally:
+            with trio.CancelScope(shield=True):
+                await self._bridge.on_host(self._client.publish, message.subject, message.data, message.reply)
 
     async def _known(self, revision: int, message: Msg) -> None:
         with trio.move_on_after(KNOWN_S):  # a mirror that lags behind for longer: whoever asked has gone on

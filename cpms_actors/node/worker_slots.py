@@ -54,17 +54,17 @@ class WorkerSlots:
         jetstream: JetStreamContext,
         journal: Journal,
         siblings: Siblings,
-        changed: Callable[[], Awaitable[None]],
+        follow: Callable[[Iterable[int]], Awaitable[None]],
         resume: Callable[[Moved, socket.socket], None],
     ) -> None:
-        """`changed` is awaited whenever other slots are served than before, `resume` goes on with a connection of one of them."""
+        """`follow` listens to what is asked of slots, `resume` goes on with a connection of one that is served."""
         self.served: dict[int, Slot] = {}
         self.chargers: dict[tuple[str, str], Charger] = {}
         self.live = LiveStore(jetstream, self._fenced)
         self.leases: Leases | None = None
         self._journal = journal
         self._siblings = siblings
-        self._changed = changed
+        self._follow = follow
         self._resume = resume
         self.mover: Mover | None = None  # the engine, if it is one
         self._parked: dict[int, list[tuple[Moved, socket.socket]]] = {}
@@ -78,7 +78,7 @@ class WorkerSlots:
         owners = await open_bucket(jetstream, subjects.SLOTS_BUCKET, replicas)
         siblings = self._siblings
         presence = Presence(name, uuid4().hex, siblings.node, siblings.address, inner=siblings.inner_address)
-        duties = Duties(self._claimed, self._renewed, self._lost, self._settled, self._moved, self._evict)
+        duties = Duties(self._follow, self._claimed, self._renewed, self._lost, self._settled, self._moved, self._evict)
         self.leases = siblings.leases = Leases(client, owners, presence, range(SLOTS), duties)
         await self.leases.begin(ready=False)
 
@@ -115,7 +115,6 @@ class WorkerSlots:
             for moved, passed in self._unpark(slot):
                 self._take_in(slot, moved, passed)
         log.info("slots_served", slots=len(self.served), gained=len(epochs), checkpoints=found)
-        await self._changed()
 
     def _renewed(self, epochs: Mapping[int, int]) -> None:
         """They are still ours, and nobody else had them: their chargers go on under the new epoch."""
@@ -130,7 +129,6 @@ class WorkerSlots:
         for key in [key for key, charger in self.chargers.items() if charger.slot.number in lost]:
             # Should it come back here, it starts from its checkpoint.
             _send_away((self.chargers.pop(key),), "this charger is served elsewhere now")
-        await self._changed()
 
     async def _settled(self) -> None:
         """What was said for slots that we give back is stored, or has had its time."""

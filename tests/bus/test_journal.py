@@ -97,6 +97,30 @@ def test_a_waiter_hears_only_of_its_own_page(nats_url: str) -> None:
     with_journal(nats_url, use, page_events_max=10)
 
 
+def test_one_can_wait_for_what_was_appended_so_far_on_the_page_that_fills_and_on_its_way(nats_url: str) -> None:
+    async def use(client: Client, lane: Lane) -> None:
+        told: list[str] = []
+        lane.settled(lambda: told.append("nothing waits"))
+        assert told == ["nothing waits"]
+        lane.append(event(1), lambda durable: told.append("first"))
+        lane.settled(lambda: told.append("on the page"))
+        await until(lambda: len(lane.sealed) > 0)
+        lane.settled(lambda: told.append("on its way"))
+        lane.append(event(2), lambda durable: told.append("second"))
+        lane.append(event(3))
+        lane.settled(lambda: told.append("the next"))
+        assert len(told) == 1
+        await until(lambda: len(told) == 6)
+        assert told[1:] == ["first", "on the page", "on its way", "second", "the next"]
+        assert lane.statistics.waiting == 0
+        lane.give_up()
+        lane.append(event(4))
+        lane.settled(lambda: told.append("nobody waits"))
+        assert told[-1] == "nobody waits"
+
+    with_journal(nats_url, use)
+
+
 def test_a_full_journal_refuses_and_counts(nats_url: str) -> None:
     async def use(client: Client, lane: Lane) -> None:
         assert [lane.append(event(number)) for number in range(7)] == [True] * 5 + [False] * 2

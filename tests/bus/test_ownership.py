@@ -19,7 +19,7 @@ import pytest
 from msgspec import Struct
 from msgspec.structs import replace
 
-from cpms_actors.bus.ownership import Holding, Member, Plan, Terms, View, decide, owner_of, suspended
+from cpms_actors.bus.ownership import Holding, Member, Plan, Terms, View, decide, lineage_of, owner_of, suspended
 
 SEEDS: Final = int(os.environ.get("OWNERSHIP_SEEDS", "2500"))
 SLOTS: Final = range(6)
@@ -70,6 +70,30 @@ def claimed(plan: Plan) -> tuple[int, ...]:
 def test_alone_it_claims_everything_and_beside_another_its_share() -> None:
     assert plan_of().claim == tuple((slot, 0) for slot in MANY)
     assert claimed(plan_of(seen(0.5))) == share("a", "b")
+
+
+@pytest.mark.parametrize(
+    ("member", "lineage"),
+    [
+        ("worker-1@node", ("worker-1@node", 1)),
+        ("worker-1~2@node", ("worker-1@node", 2)),
+        ("worker-1~17", ("worker-1", 17)),
+        ("~3@n", ("@n", 3)),
+        ("w~1@a@b", ("w@a@b", 1)),
+        ("w~0@n", ("w~0@n", 1)),
+        ("w~x@n", ("w~x@n", 1)),
+        ("w@n~2", ("w@n", 2)),
+        ("w~2~3@n", ("w~2~3@n", 1)),
+    ],
+)
+def test_a_successor_is_told_by_its_name(member: str, lineage: tuple[str, int]) -> None:
+    assert lineage_of(member) == lineage
+
+
+def test_a_successor_has_the_share_of_its_predecessor_whoever_else_is_there() -> None:
+    before = {slot: owner_of(slot, ("a@n", "b@n", "c@n")) for slot in MANY}
+    after = {slot: owner_of(slot, ("a~2@n", "a@n", "b@n", "c@n", "a~10@n")) for slot in MANY}
+    assert after == {slot: "a~10@n" if owner == "a@n" else owner for slot, owner in before.items()}
 
 
 def test_nothing_is_claimed_from_the_living_and_a_newcomer_is_given_its_share_by_who_has_it() -> None:

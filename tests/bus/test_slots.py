@@ -1,10 +1,11 @@
 """Leases of slots on a real nats-server: shared out, taken over from the dead, given back by who leaves, kept through an outage."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
+import pytest
 from nats.aio.client import Client
 from nats.js.kv import KeyValue
 
@@ -22,16 +23,17 @@ TERMS = Terms(renew_s=0.1, suspend_s=0.4, lease_s=0.8, evict_s=1.5)
 class Worker:
     """The duties of a worker, noted down."""
 
-    def __init__(self, client: Client, bucket: KeyValue, name: str, instance: str = "") -> None:
+    def __init__(self, client: Client, bucket: KeyValue, name: str, instance: str = "", node: str = "", address: str = "") -> None:
         self.client = client
         self.said: list[tuple[str, tuple[int, ...]]] = []
+        self.heard: set[int] = set()
         self.evicted = 0
-        duties = Duties(self._claimed, self._renewed, self._lost, self._settled, self._moved, self._evict)
-        self.leases = Leases(client, bucket, Presence(name, instance or name), SLOTS, duties, TERMS)
+        duties = Duties(self._claiming, self._claimed, self._renewed, self._lost, self._settled, self._moved, self._evict)
+        self.leases = Leases(client, bucket, Presence(name, instance or name, node, address), SLOTS, duties, TERMS)
         self._running: asyncio.Task[None] | None = None
 
-    async def start(self) -> None:
-        await self.leases.begin()
+    async def start(self, *, ready: bool = True) -> None:
+        await self.leases.begin(ready=ready)
         self._running = asyncio.create_task(self.leases.run())
 
     async def stop(self) -> None:
@@ -49,8 +51,13 @@ class Worker:
     def slots(self) -> set[int]:
         return set(self.leases.serving)
 
+    async def _claiming(self, slots: Iterable[int]) -> None:
+        assert not self.slots & set(slots)
+        self.heard |= set(slots)
+
     async def _claimed(self, epochs: Mapping[int, int]) -> None:
         assert not self.slots & set(epochs), "it is served only when this has returned"
+        assert self.heard >= set(epochs)
         self.said.append(("claimed", tuple(sorted(epochs))))
 
     def _renewed(self, epochs: Mapping[int, int]) -> None:
@@ -79,10 +86,10 @@ def with_workers(url: str, use: Callable[[Make], Awaitable[None]]) -> None:
     async def main() -> None:
         clients: list[Client] = []
 
-        async def make(name: str, instance: str = "") -> Worker:
+        async def make(name: str, instance: str = "", **where: str) -> Worker:
             client = await connect(Nats(url=url, ping_interval_s=0.5), name)
             clients.append(client)
-            return Worker(client, await open_bucket(client.jetstream(), subjects.SLOTS_BUCKET, 1), name, instance)
+            return Worker(client, await open_bucket(client.jetstream(), subjects.SLOTS_BUCKET, 1), name, instance, **where)
 
         owner = await connect(Nats(url=url), "owner")
         clients.append(owner)
@@ -176,6 +183,125 @@ def test_a_namesake_takes_over_at_once_and_the_older_one_serves_no_more(nats_url
         await old.stop()
         assert new.slots == set(SLOTS)
         await new.stop()
+
+    with_workers(nats_url, use)
+
+
+def test_a_sibling_is_given_its_share_slot_by_slot_with_what_is_connected(nats_url: str) -> None:
+    async def use(make: Make) -> None:
+        a, b = await make("a", node="n", address="/a"), await make("b", node="n", address="/b")
+        await a.start()
+        before = dict(a.leases.serving)
+        await b.start()
+        await until(lambda: b.slots == share("b", "a", "b"))
+        assert sorted(a.said[1:]) == [("moved to b", (slot, before[slot])) for slot in sorted(b.slots)]
+        assert {slot: b.leases.followed[slot] for slot in b.slots} == {slot: before[slot] for slot in b.slots}, "nobody was in between"
+        assert a.leases.moves == len(b.slots)
+        await b.stop()
+        await until(lambda: a.slots == set(SLOTS))
+        assert [said for said in b.said if said[0].startswith("moved")] != [], "who stops gives what it has to its sibling"
+        await a.stop()
+
+    with_workers(nats_url, use)
+
+
+def test_a_dead_sibling_s_slots_say_that_they_were_held_to_the_end(nats_url: str) -> None:
+    async def use(make: Make) -> None:
+        a, b = await make("a", node="n", address="/a"), await make("b", node="n", address="/b")
+        await a.start()
+        before = dict(a.leases.serving)
+        await a.die()
+        await b.start()
+        await until(lambda: b.slots == set(SLOTS))
+        assert b.leases.followed == before
+        await b.stop()
+
+    with_workers(nats_url, use)
+
+
+@pytest.mark.parametrize(("node", "address"), [("elsewhere", "/b"), ("n", "")], ids=["another node", "takes no connections"])
+def test_who_cannot_take_connections_gets_slots_without(nats_url: str, node: str, address: str) -> None:
+    async def use(make: Make) -> None:
+        a, b = await make("a", node="n", address="/a"), await make("b", node=node, address=address)
+        await a.start()
+        await b.start()
+        await until(lambda: b.slots == share("b", "a", "b"))
+        assert a.said[1:] == [("lost", tuple(sorted(b.slots))), ("settled", ())]
+        await a.stop()
+        await b.stop()
+
+    with_workers(nats_url, use)
+
+
+def test_who_is_not_ready_gets_nothing_before_it_joins_unless_it_is_alone(nats_url: str) -> None:
+    async def use(make: Make) -> None:
+        a, b = await make("a"), await make("b")
+        await a.start(ready=False)
+        assert a.slots == set(SLOTS), "nobody else is there"
+        await b.start(ready=False)
+        await until(lambda: "b" in a.leases.members)
+        await asyncio.sleep(2 * TERMS.renew_s)
+        assert (a.slots, b.slots) == (set(SLOTS), set())
+        await b.leases.join()
+        await until(lambda: b.slots == share("b", "a", "b"))
+        await a.stop()
+        await b.stop()
+
+    with_workers(nats_url, use)
+
+
+def test_a_successor_gets_what_its_predecessor_had_and_nobody_else_is_touched(nats_url: str) -> None:
+    async def use(make: Make) -> None:
+        a, b, successor = [await make(name, node="n", address=f"/{name}") for name in ("a@n", "b@n", "a~2@n")]
+        await a.start()
+        await b.start()
+        await until(lambda: b.slots == share("b@n", "a@n", "b@n"))
+        had, others = a.slots, dict(b.leases.serving)
+        await successor.start(ready=False)
+        await successor.leases.join()
+        await a.leases.leave()
+        assert a.slots == set()
+        await until(lambda: successor.slots == had)
+        await a.stop()
+        assert b.leases.serving == others
+        assert {said for said, _ in a.said[-len(had) :]} == {"moved to a~2@n"}
+        await b.stop()
+        await successor.stop()
+
+    with_workers(nats_url, use)
+
+
+def test_who_leaves_and_is_alone_keeps_what_it_has(nats_url: str) -> None:
+    async def use(make: Make) -> None:
+        a, b = await make("a"), await make("b")
+        await a.start()
+        await b.start(ready=False)
+        await until(lambda: "b" in a.leases.members)
+        await a.leases.leave()
+        assert a.slots == set(SLOTS), "one that is not ready serves nobody"
+        await a.stop()
+        await b.stop()
+
+    with_workers(nats_url, use)
+
+
+def test_a_drain_goes_in_waves_and_can_be_undone(nats_url: str) -> None:
+    async def use(make: Make) -> None:
+        a, b = await make("a", node="n", address="/a"), await make("b", node="m", address="/b")
+        await a.start()
+        await b.start()
+        await until(lambda: b.slots == share("b", "a", "b"))
+        had, before = a.slots, len(a.said)
+        await a.leases.leave(spread_s=4 * TERMS.renew_s / 2)
+        assert a.slots == set()
+        waves = [slots for said, slots in a.said[before:] if said == "lost"]
+        assert set().union(*waves) == had
+        assert len(waves) >= 4 or len(waves) == len(had)
+        await until(lambda: b.slots == set(SLOTS))
+        await a.leases.join()
+        await until(lambda: a.slots == had)
+        await a.stop()
+        await b.stop()
 
     with_workers(nats_url, use)
 

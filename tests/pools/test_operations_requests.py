@@ -7,9 +7,10 @@ from hypothesis import strategies as st
 from nats.aio.client import Client
 
 from cpms_actors.base.ids import is_identity, is_tenant
-from cpms_actors.base.settings import Nats, Settings
+from cpms_actors.base.settings import Logs, Nats, Settings
 from cpms_actors.bus import verbs
 from cpms_actors.bus.verbs_words import PATTERN_SENTENCES
+from cpms_actors.observe import logs
 from cpms_actors.pools.operations import REQUESTS_MAX, Service
 from cpms_actors.pools.operations_desk import Desk
 from cpms_actors.pools.operations_mirror import Mirror
@@ -111,6 +112,7 @@ async def test_a_bug_is_an_answer_that_tells_nothing_of_our_insides(service: Ser
 
 @pytest.mark.anyio
 async def test_a_password_never_reaches_the_log(service: Service, capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure(Logs(level="info"))
     await service.answer("cpms.admin.me.charger.add", b'{"charger": "CP", "password": "0123456789abcdefgh"}')
     logged = capsys.readouterr().err
     assert "charger=CP" in logged

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
@@ -12,6 +13,8 @@ from typing import Any
 import pytest
 from running import RunningCpms
 from station import BOOT, Session16, Session201, Station, station
+
+from cpms_actors.bus.verbs_ledger import CdrView
 
 CHARGERS = [f"ROLL-{number}" for number in range(40)]
 
@@ -32,6 +35,10 @@ def two() -> Iterator[RunningCpms]:
 def workers(cpms: RunningCpms) -> dict[str, Any]:
     said = json.loads(cpms.cli("status", "--json").stdout)["workers"]
     return {worker["name"].partition("@")[0]: worker for worker in said}
+
+
+def billed(cpms: RunningCpms, charger: str, count: int) -> list[CdrView]:
+    return cpms.until(lambda: cpms.cdrs(charger), lambda cdrs: len(cdrs) == count)
 
 
 @pytest.mark.parametrize("time", ["first", "second"])
@@ -93,5 +100,55 @@ def test_a_rollout_replaces_every_worker_and_disconnects_nobody(two: RunningCpms
     assert sum(each["moved_in"] for each in counters) >= len(CHARGERS)
     assert sum(each["moves_unclaimed"] + each["moves_failed"] + each["moves_parked"] for each in counters) == 0
     for charger in CHARGERS:
-        ended = two.until(lambda charger=charger: two.cdrs(charger), lambda cdrs: len(cdrs) == (1 if time == "first" else 2))  # type: ignore[misc]
+        ended = billed(two, charger, 1 if time == "first" else 2)
         assert {cdr.energy_wh for cdr in ended} == {89_000}
+
+
+@pytest.mark.parametrize("victim", ["successor", "predecessor"])
+def test_whichever_worker_dies_half_way_its_chargers_connect_again_and_sessions_go_on(two: RunningCpms, victim: str) -> None:
+    before = two.until(lambda: workers(two), lambda said: len(said) == 2 and all(worker["slots"] for worker in said.values()))
+    name = min(before)
+    successor = f"{name.partition('~')[0]}~{int(name.partition('~')[2] or 1) + 1}"
+    sessions = {charger: Session16(charger, "T-ROLL") for charger in CHARGERS}
+    known = {charger: len(two.cdrs(charger)) for charger in CHARGERS}
+    first_wh = 3000 if victim == "successor" else 4000
+
+    async def charge(charger: str, session: Session16, begun: asyncio.Barrier, over: asyncio.Event) -> None:
+        async with station(two.ws_url, charger, patience_s=20) as s:
+            await s.call("BootNotification", BOOT["1.6"])
+            await session.begin(s, first_wh)
+            await begun.wait()
+            await asyncio.wait(
+                (asyncio.create_task(over.wait()), asyncio.create_task(s.socket.wait_closed())), return_when="FIRST_COMPLETED"
+            )
+            if s.socket.close_code is None:  # it was not in the dying hands
+                await session.end(s, 30, first_wh + 7000)
+                return
+        async with station(two.ws_url, charger, patience_s=20) as s:
+            await session.end(s, 30, first_wh + 7000)
+
+    def strike() -> None:
+        """The successor has some of the slots and stands still: what it is passed now it has, and has not taken up."""
+        said = f"{successor:<10} |"
+        two.until(lambda: two.log(), lambda log: any("moved_here" in line for line in log if line.startswith(said)), 30)
+        two.signal(signal.SIGSTOP, successor)
+        two.kill(successor if victim == "successor" else name)
+        if victim == "predecessor":
+            two.signal(signal.SIGCONT, successor)
+
+    async def script() -> None:
+        begun, over = asyncio.Barrier(len(sessions) + 1), asyncio.Event()
+        async with asyncio.TaskGroup() as group:
+            for charger, session in sessions.items():
+                group.create_task(charge(charger, session, begun, over))
+            await begun.wait()
+            rolling = group.create_task(asyncio.to_thread(two.cli, "rollout", "--json"))
+            await asyncio.to_thread(strike)
+            await rolling
+            over.set()
+
+    asyncio.run(script())
+    for charger in CHARGERS:
+        ended = billed(two, charger, known[charger] + 1)
+        assert ended[0].energy_wh == 7000
+    two.until(lambda: workers(two), lambda said: len(said) == 2 and sum(worker["slots"] for worker in said.values()) == 64)
