@@ -155,7 +155,7 @@ class Leases:
         worker.
         """
         await self._watch.read()
-        if not ready and self.living():
+        if not ready and self._seen:  # whoever owns a slot, too: the presence of one that renews it just now may come later
             self.presence = msgspec.structs.replace(self.presence, leaving=True)
         sent = self._clock()
         await self._renew()

@@ -104,7 +104,7 @@ def test_one_can_wait_for_what_was_appended_so_far_on_the_page_that_fills_and_on
         assert told == ["nothing waits"]
         lane.append(event(1), lambda durable: told.append("first"))
         lane.settled(lambda: told.append("on the page"))
-        await until(lambda: len(lane.sealed) > 0)
+        lane.seal()
         lane.settled(lambda: told.append("on its way"))
         lane.append(event(2), lambda durable: told.append("second"))
         lane.append(event(3))
