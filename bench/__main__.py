@@ -19,10 +19,11 @@ from cpms_actors.base.errors import CpmsError
 from cpms_actors.base.settings import Logs
 from cpms_actors.observe import logs
 
-QUESTIONS: Final = ("gateway", "admission", "turn")  # modules of bench, imported when they are asked
+QUESTIONS: Final = ("gateway", "admission", "handover", "turn")  # modules of bench, imported when they are asked
 WRITTEN: Final = {  # whose answer is kept, and what its section of the results is called
     "gateway": "What a message costs, and an idle charger",
     "admission": "How many chargers a worker lets in per second",
+    "handover": "What a charger sees of a rollout",
 }
 RESULTS: Final = Path(__file__).with_name("RESULTS.md")
 INTERRUPTED: Final = 130
@@ -42,7 +43,8 @@ def main() -> int:
     parser.add_argument("--write", action="store_true", help="keep the answer in bench/RESULTS.md")
     asked = parser.parse_args()
     if asked.write and asked.name not in WRITTEN:
-        parser.error(f"--write keeps the answers of {' and '.join(WRITTEN)}, and of nothing else")
+        *some, last = WRITTEN
+        parser.error(f"--write keeps the answers of {', '.join(some)} and {last}, and of nothing else")
     logs.configure(Logs(level="warning"))
     question: Question = import_module(f"bench.{asked.name}").run
     try:

@@ -65,6 +65,10 @@ class Child:
         self._process = process
         self.pid = process.pid
 
+    def terminate(self) -> None:
+        """SIGTERM."""
+        self._process.terminate()
+
     async def line(self) -> str:
         """The next line it prints. Raises OperatorError when it has ended."""
         assert self._process.stdout is not None  # a pipe

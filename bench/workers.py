@@ -7,10 +7,10 @@ theirs from load and broker: pages would grow longer and the worker look cheaper
 """
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final, Literal, TypeAlias
 
 import msgspec
 from nats.aio.client import Client
@@ -28,27 +28,43 @@ from cpms_actors.domain.access import ChargerRecord, Tenant, Verdict, credential
 from cpms_actors.node import broker, ready
 from cpms_actors.node.data_dir import HOST, DataDir
 from cpms_actors.node.servers import nats_server
+from cpms_actors.pools.operations_status import scatter
 
 Engine = Literal["picows", "trio-websocket"]
 
+TOLD_S: Final = 0.1
 TOGETHER_MAX: Final = 250  # registry writes under way
 ASK_S_MAX: Final = 10.0
 REGISTERED_S_MAX: Final = 60.0
 _STATUS: Final[msgspec.msgpack.Decoder[WorkerStatus]] = msgspec.msgpack.Decoder(WorkerStatus)
 
 
+Start: TypeAlias = Callable[[str], AbstractAsyncContextManager[tuple[Child, str]]]
+"""Starts one more worker of that name on the same bus and the same port, while the block runs."""
+
+
 class Cpms:
     """A running worker, and the bus it is on."""
 
-    def __init__(self, process: Child, url: str, client: Client) -> None:
+    def __init__(self, process: Child, url: str, client: Client, start: Start) -> None:
+        self.process = process
         self.pid = process.pid
         self.url = url
-        self._client = client
+        self.client = client
+        self.start = start
+
+    async def workers(self) -> list[WorkerStatus]:
+        """What every worker on the bus says of itself."""
+        answers = await scatter(self.client, subjects.WORKER_STATUS, TOLD_S)
+        return [_STATUS.decode(answer) for answer in answers]
+
+    async def status(self) -> WorkerStatus:
+        """What the worker, or the first of several, says of itself."""
+        return _STATUS.decode((await self.client.request(subjects.WORKER_STATUS, timeout=ASK_S_MAX)).data)
 
     async def appended(self) -> tuple[int, int]:
         """Pages and events that the worker has appended to the journal."""
-        answer = await self._client.request(subjects.WORKER_STATUS, timeout=ASK_S_MAX)
-        journal = _STATUS.decode(answer.data).journal.values()
+        journal = (await self.status()).journal.values()
         return sum(lane.pages for lane in journal), sum(lane.events for lane in journal)
 
 
@@ -61,10 +77,11 @@ async def worker(
     engine: Engine = "picows",
     sync_interval: str = broker.SYNC_DEFAULT,
     password: str = "",
+    name: str = "",
 ) -> AsyncIterator[Cpms]:
     """A worker that serves `chargers` chargers of the default tenant while the block runs; everything of it lies in `folder`.
 
-    With a password all of them have it (security profile 1), without one they come as they are.
+    It is called `name`. With a password all of them have it (security profile 1), without one they come as they are.
     """
     async with AsyncExitStack() as stack:
         bus = await stack.enter_async_context(nats_server(folder, sync_interval=sync_interval))
@@ -82,16 +99,19 @@ async def worker(
             credential_key=key,
             data=str(folder),
         )
-        starting = running(
-            f"the worker with {engine}",
-            "cpms_actors.cli.main",
-            "worker",
-            cores=[cores.server],
-            env=to_environment(settings) | {"CPMS_CONFIG": ""},
-            ready=ready.LINE,
-        )
-        process, _ = await stack.enter_async_context(starting)
-        yield Cpms(process, f"ws://{HOST}:{settings.gateway.port}/ocpp", client)
+
+        def start(name: str) -> AbstractAsyncContextManager[tuple[Child, str]]:
+            return running(
+                f"the worker with {engine}",
+                "cpms_actors.cli.main",
+                *("worker", "--name", name),
+                cores=[cores.server],
+                env=to_environment(settings) | {"CPMS_CONFIG": ""},
+                ready=ready.LINE,
+            )
+
+        process, _ = await stack.enter_async_context(start(name))
+        yield Cpms(process, f"ws://{HOST}:{settings.gateway.port}/ocpp", client, start)
 
 
 async def _register(registry: KeyValue, count: int, credential: bytes | None) -> None:

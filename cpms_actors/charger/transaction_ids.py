@@ -1,13 +1,18 @@
 """Transaction ids of OCPP 1.6: positive, 31 bits, unique, handed out from blocks that were leased ahead.
 
 Two blocks are kept ahead, so that sessions start while Postgres is away. The lease itself is somebody else's: `wanted` says how many
-blocks to fetch, `add` brings one.
+blocks to fetch, `on_wanted` is called when there is one more, `add` brings one.
 """
 
 from collections import deque
+from collections.abc import Callable
 from typing import Final
 
 AHEAD: Final = 2
+
+
+def _nobody() -> None:
+    pass
 
 
 class TransactionIds:
@@ -16,6 +21,7 @@ class TransactionIds:
     def __init__(self) -> None:
         self._blocks: deque[range] = deque()
         self._at = 0
+        self.on_wanted: Callable[[], None] = _nobody
         self.given = 0
         self.refusals = 0
 
@@ -30,6 +36,7 @@ class TransactionIds:
                 return number
             self._blocks.popleft()
             self._at = 0
+            self.on_wanted()
         self.refusals += 1
         return None
 

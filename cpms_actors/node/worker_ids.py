@@ -36,6 +36,8 @@ class Lessee:
         """
         ids = self._ids
         while True:
+            wanted = trio.Event()
+            ids.on_wanted = wanted.set  # a thousand sessions may start within a second
             try:
                 while ids.wanted:
                     self._add(await self._bridge.on_host(self._lease))
@@ -44,7 +46,8 @@ class Lessee:
                 if not ids.left:
                     await self._take_spare()
             started()
-            await trio.sleep(LEASE_CHECK_S)
+            with trio.move_on_after(LEASE_CHECK_S):
+                await wanted.wait()
 
     async def _take_spare(self) -> None:
         try:

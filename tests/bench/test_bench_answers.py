@@ -99,6 +99,18 @@ def test_admissions_are_counted_and_the_worker_uses_no_more_than_its_core() -> N
     assert target == {"found": answer["admissions_per_s"], "at_least": 1500, "met": answer["admissions_per_s"] >= 1500}
 
 
+@needs_two_cores
+def test_a_successor_goes_on_with_every_connection() -> None:
+    run = bench("handover", "--json", "--idle", "60")
+    assert run.returncode == 0, run.stderr
+    answer = json.loads(run.stdout)
+    faults = {name: answer[name] for name in ("disconnects", "lost", "doubled", "reordered")}
+    assert (answer["moved"], faults) == (60, dict.fromkeys(faults, 0))
+    assert 0 < answer["pause_p50_ms"] <= answer["pause_p99_ms"] <= answer["pause_max_ms"]
+    assert answer["messages"] > 60
+    assert answer["calls"] > 0
+
+
 def test_an_answer_takes_the_place_of_the_one_before_and_leaves_the_others() -> None:
     results = "# Figures\n"
     for number in (1, 2):
@@ -126,7 +138,7 @@ def test_a_turn_is_measured_in_every_version() -> None:
 @pytest.mark.parametrize(
     ("arguments", "remedy"),
     [
-        (("turn", "--write"), "--write keeps the answers of gateway and admission"),
+        (("turn", "--write"), "--write keeps the answers of gateway, admission and handover"),
         (("gateway", "--seconds", "0"), "--seconds"),
         (("nothing",), "choose from"),
     ],

@@ -20,7 +20,8 @@ def test_every_leased_id_is_given_once_in_order(sizes: list[int]) -> None:
 
 
 def test_two_untouched_blocks_are_kept_behind_the_one_in_use() -> None:
-    ids = TransactionIds()
+    ids, told = TransactionIds(), []
+    ids.on_wanted = lambda: told.append(ids.wanted)
     assert ids.wanted == 3
     for first in (1, 11, 21):
         ids.add(first, first + 9)
@@ -28,8 +29,10 @@ def test_two_untouched_blocks_are_kept_behind_the_one_in_use() -> None:
     for _ in range(10):
         ids.take()
     assert ids.wanted == 0  # the block in use is used up, and goes with the next id
+    assert told == []
     ids.take()
     assert ids.wanted == 1
+    assert told == [1], "whoever leases need not look again and again"
 
 
 @pytest.mark.parametrize(("first", "last"), [(0, 5), (-1, 5), (5, 4), (1, 2**31)])
