@@ -14,6 +14,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Thread
 from time import monotonic
 from types import FrameType
 from typing import Final, NoReturn
@@ -21,6 +22,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from cpms_actors.base.errors import CpmsError, OperatorError
 from cpms_actors.base.settings import Nats
@@ -80,14 +82,27 @@ def _run(asked: Asked) -> Verdict:
         password = secrets.token_hex(16)
         known = chargers[: len(chargers) - asked.unregistered]
         _say(asked, f"registering {len(known)} chargers")
-        desk.register(operator, known, password, TOKEN, price=asked.url is None)
+        desk.register(operator, known, password, storm.tokens(TOKEN, len(chargers)), price=asked.url is None)
         report_folder = None if asked.report is None else str(asked.report.absolute())
         order = Order(asked.name, system, chargers, password, TOKEN, asked.seconds, report_folder)
         _say(asked, f"{asked.name}: {len(chargers)} chargers on {system}")
+        reasons: list[str] = []
+        if type(storm).operate is not scenario.Scenario.operate:
+            # A daemon: nobody waits for it when the storm is interrupted.
+            Thread(target=_operate, args=(operator, storm, known, asked.seconds, reasons), daemon=True).start()
         with storm_process(order, storm.longest_s(asked.seconds)) as report:
+            report = replace(report, late=(*report.late, *reasons))
             _say(asked, "the storm is over; asking the system for the truth")
-            truth = desk.truth(operator, report, chargers, TOKEN, lambda seen: _settled(storm, report, seen))
-    return judge(asked.name, report, truth, storm.judge, monotonic() - began)
+            truth = desk.truth(operator, report, chargers, storm.past_s, lambda seen: _settled(storm, report, seen))
+    return judge(asked.name, report, truth, storm.judge, monotonic() - began, may_park=storm.may_park)
+
+
+def _operate(operator: Nats, storm: scenario.Scenario, chargers: tuple[str, ...], seconds: float, reasons: list[str]) -> None:
+    """What the operator does; the chargers wait for it, so it has told its reasons before they have told theirs."""
+    try:
+        reasons += desk.operate(operator, storm, chargers, TOKEN, seconds)
+    except (CpmsError, OSError) as error:
+        reasons.append(f"the operator could not work: {error}")
 
 
 def _settled(storm: scenario.Scenario, report: StormReport, seen: Truth) -> bool:

@@ -5,6 +5,7 @@ blocks as if it had a thread: under gevent that is a greenlet.
 """
 
 import time
+from collections import deque
 from collections.abc import Callable
 from typing import Final
 
@@ -18,6 +19,8 @@ from loadtests.wire import Refused, Wire
 
 LOOK_S_MAX: Final = 60.0  # between two turns when nothing is due
 FAILURES_MAX: Final = 3  # told per charger
+HEARTBEAT: Final = '[2,"deaf","Heartbeat",{}]'
+SAYINGS_MAX: Final = 100  # that wait to be said
 
 # (kind of request, its name, ms it took, bytes of the answer, what went wrong)
 Record = Callable[[str, str, float, int, Exception | None], None]
@@ -42,6 +45,8 @@ class Charger:
         self._cut_at: float | None = None
         self._was_cut = False
         self._token_waits = False
+        self.deaf = False
+        self._sayings: deque[str] = deque(maxlen=SAYINGS_MAX)
         self._handshakes_late = 0
         self._asked: tuple[str, str, float] | None = None  # the CALL that is out: id, action, when
 
@@ -53,6 +58,14 @@ class Charger:
     def show_token(self) -> None:
         """See `scenario.Victim`."""
         self._token_waits = True
+
+    def stop_reading(self) -> None:
+        """See `scenario.Victim`."""
+        self.deaf = True
+
+    def say(self, text: str) -> None:
+        """See `scenario.Victim`."""
+        self._sayings.append(text)
 
     def cut(self) -> None:
         """The network fails now, whatever the charger is doing."""
@@ -102,6 +115,7 @@ class Charger:
             reason = f"{type(error).__name__}: {error}"
         finally:
             wire.abort()
+            self.deaf = False
         self._wire = self._asked = None
         if self._was_cut:
             retry_after_s = 0.0  # the power is back: no wait at all
@@ -140,6 +154,10 @@ class Charger:
                     wire.send(output.text)
                 elif isinstance(output, Close):
                     return output.reason
+            while self.deaf:
+                wire.send(HEARTBEAT)
+            while self._sayings:
+                wire.send(self._sayings.popleft())
             if self._token_waits:
                 self._token_waits = False
                 outputs = self.point.present_token(1, self._token, _now())

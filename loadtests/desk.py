@@ -6,7 +6,7 @@ One NATS connection and many requests at once: there is no verb for more than on
 import asyncio
 import os
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -21,6 +21,7 @@ from cpms_actors.base.ids import subject_token
 from cpms_actors.base.settings import Logs, Nats, load
 from cpms_actors.bus import client as bus
 from cpms_actors.bus import subjects, verbs
+from cpms_actors.bus import verbs_fleet as fleet
 from cpms_actors.bus import verbs_ledger as ledger
 from cpms_actors.bus import verbs_registry as registry
 from cpms_actors.bus.verbs import Verb, VerbFailed, encode_request
@@ -29,6 +30,7 @@ from cpms_actors.domain.tariff import Component
 from cpms_actors.node.data_dir import attach, is_external
 from cpms_actors.observe import logs
 from loadtests.report import Billed, StormReport, Truth
+from loadtests.scenario import Scenario
 
 AT_ONCE: Final = 64  # requests in flight
 ASK_S_MAX: Final = 30.0
@@ -77,14 +79,17 @@ class _Desk:
                 raise
             await self.ask(change, known)
 
+    async def add_token(self, token: str) -> None:
+        await self.put(verbs.TOKEN_ADD, registry.TokenAdd(id=token), verbs.TOKEN_SET, registry.TokenSet(id=token, status="Accepted"))
+
     async def add_charger(self, charger: str, password: str) -> None:
         new = registry.ChargerAdd(charger=charger, password=password)
         known = registry.ChargerSet(charger=charger, password=password, security_profile=1, enabled=True)
         await self.put(verbs.CHARGER_ADD, new, verbs.CHARGER_SET, known)
 
 
-def register(operator: Nats, chargers: Iterable[str], password: str, token: str, *, price: bool) -> None:
-    """Let chargers and token in, new or known. `price`: also a tariff for the whole tenant, for a system of the laboratory's own.
+def register(operator: Nats, chargers: Iterable[str], password: str, tokens: Iterable[str], *, price: bool) -> None:
+    """Let chargers and tokens in, new or known. `price`: also a tariff for the whole tenant, for a system of the laboratory's own.
 
     Raises Unavailable when nobody answers, VerbFailed when the system refuses.
     """
@@ -95,19 +100,22 @@ def register(operator: Nats, chargers: Iterable[str], password: str, token: str,
             energy = (Component("ENERGY", Decimal("0.50")),)
             await desk.ask(verbs.TARIFF_SET, ledger.TariffSet(id=TARIFF, currency="EUR", components=energy, valid_from=since))
             await desk.ask(verbs.TARIFF_ASSIGN, ledger.TariffAssign(scope="tenant", tariff=TARIFF))
-        await desk.put(verbs.TOKEN_ADD, registry.TokenAdd(id=token), verbs.TOKEN_SET, registry.TokenSet(id=token, status="Accepted"))
+        await asyncio.gather(*(desk.add_token(token) for token in tokens))
         await asyncio.gather(*(desk.add_charger(charger, password) for charger in chargers))
 
     _run(operator, work)
 
 
-def truth(operator: Nats, report: StormReport, chargers: Iterable[str], token: str, expected: Callable[[Truth], bool]) -> Truth:
-    """What the system says, as soon as it is as `expected`; after SETTLE_S_MAX as it is. Raises as `register` does."""
+def truth(operator: Nats, report: StormReport, chargers: Iterable[str], past_s: float, expected: Callable[[Truth], bool]) -> Truth:
+    """What the system says, as soon as it is as `expected`; after SETTLE_S_MAX as it is. Raises as `register` does.
+
+    Sessions may have begun `past_s` before the storm.
+    """
 
     async def work(desk: _Desk) -> Truth:
         deadline = time.monotonic() + SETTLE_S_MAX
         while True:
-            seen = await _look(desk, report, frozenset(chargers), token)
+            seen = await _look(desk, report, frozenset(chargers), past_s)
             if expected(seen) or time.monotonic() > deadline:
                 return seen
             await asyncio.sleep(POLL_S)
@@ -115,18 +123,70 @@ def truth(operator: Nats, report: StormReport, chargers: Iterable[str], token: s
     return _run(operator, work)
 
 
-async def _look(desk: _Desk, report: StormReport, chargers: frozenset[str], token: str) -> Truth:
+def operate(operator: Nats, storm: Scenario, chargers: Sequence[str], token: str, seconds: float) -> list[str]:
+    """What an operator does while the storm is on; the reasons to fail that come of it. Raises as `register` does."""
+
+    async def work(desk: _Desk) -> list[str]:
+        return await storm.operate(Operator(desk, chargers, token, datetime.now(UTC)), seconds)
+
+    return _run(operator, work)
+
+
+class Operator:
+    """See `scenario.Desk`."""
+
+    def __init__(self, desk: _Desk, chargers: Sequence[str], token: str, began: datetime) -> None:
+        self.token = token
+        self._desk, self._chargers, self._began = desk, chargers, began
+
+    async def until(self, true: Callable[[], Awaitable[bool]], seconds: float) -> bool:
+        deadline = time.monotonic() + seconds
+        while not await true():
+            if time.monotonic() > deadline:
+                return False
+            await asyncio.sleep(POLL_S)
+        return True
+
+    async def rest(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+    async def connected(self) -> bool:
+        seen = {view.charger for view in await _chargers(self._desk) if view.connected and view.boot_status == "Accepted"}
+        return seen >= set(self._chargers)
+
+    async def charging(self) -> bool:
+        return (await self.transactions()).keys() >= set(self._chargers)
+
+    async def transactions(self) -> Mapping[str, int]:
+        return {view.charger: int(view.transaction) for view in await _sessions(self._desk, self._began) if view.status == "Active"}
+
+    async def call_all(self, action: str, payload: Callable[[str], Mapping[str, object]]) -> set[str]:
+        async def call(charger: str) -> bool:
+            request = fleet.ChargerCall(charger=charger, action=action, payload=dict(payload(charger)), timeout_s=ASK_S_MAX - 5)
+            try:
+                return not (await self._desk.ask(verbs.CHARGER_CALL, request)).refused
+            except (VerbFailed, Unavailable):
+                return False
+
+        taken = await asyncio.gather(*(call(charger) for charger in self._chargers))
+        return {charger for charger, went_well in zip(self._chargers, taken, strict=True) if not went_well}
+
+
+async def _look(desk: _Desk, report: StormReport, chargers: frozenset[str], past_s: float) -> Truth:
     began = _moment(report.began_at)
     since = began if report.cut_at is None else _moment(report.cut_at)
     seen = [view for view in await _chargers(desk) if view.charger in chargers]
-    sessions = [view for view in await _sessions(desk, token, began) if view.charger in chargers]
-    cdrs = [view for view in await _cdrs(desk, token, began) if view.charger in chargers]
+    charged_since = _moment(report.began_at - past_s)
+    sessions = [view for view in await _sessions(desk, charged_since) if view.charger in chargers]
+    cdrs = [view for view in await _cdrs(desk, charged_since) if view.charger in chargers]
+    parked = [view.charger for view in await _parked(desk, began) if view.charger in chargers]
     return Truth(
         connected=frozenset(view.charger for view in seen if view.connected),
         booted=frozenset(view.charger for view in seen if view.booted_at is not None and view.booted_at >= since),
         ended=tuple(Billed(one.charger, one.id, one.energy_wh) for one in sessions if one.status == "Ended"),
         active=tuple(Billed(one.charger, one.id, one.energy_wh) for one in sessions if one.status != "Ended"),
         cdrs=tuple(Billed(one.charger, one.session, one.energy_wh) for one in cdrs),
+        parked=tuple(parked),
     )
 
 
@@ -140,20 +200,28 @@ async def _chargers(desk: _Desk) -> list[registry.ChargerView]:
     return await _pages(page, lambda _: True)
 
 
-async def _sessions(desk: _Desk, token: str, began: datetime) -> list[ledger.SessionView]:
+async def _sessions(desk: _Desk, began: datetime) -> list[ledger.SessionView]:
     async def page(after: str | None) -> tuple[Sequence[ledger.SessionView], str | None]:
-        listed = await desk.ask(verbs.SESSION_LIST, ledger.SessionList(limit=PAGE, after=after, token=token))
+        listed = await desk.ask(verbs.SESSION_LIST, ledger.SessionList(limit=PAGE, after=after))
         return listed.sessions, listed.next
 
     return await _pages(page, lambda view: view.started_at >= began)
 
 
-async def _cdrs(desk: _Desk, token: str, began: datetime) -> list[ledger.CdrView]:
+async def _cdrs(desk: _Desk, began: datetime) -> list[ledger.CdrView]:
     async def page(after: str | None) -> tuple[Sequence[ledger.CdrView], str | None]:
-        listed = await desk.ask(verbs.CDR_LIST, ledger.CdrList(limit=PAGE, after=after, token=token))
+        listed = await desk.ask(verbs.CDR_LIST, ledger.CdrList(limit=PAGE, after=after))
         return listed.cdrs, listed.next
 
     return await _pages(page, lambda view: view.started_at >= began)
+
+
+async def _parked(desk: _Desk, began: datetime) -> list[ledger.ParkedView]:
+    async def page(after: str | None) -> tuple[Sequence[ledger.ParkedView], str | None]:
+        listed = await desk.ask(verbs.PARKED_LIST, ledger.ParkedList(limit=PAGE, after=after))
+        return listed.parked, listed.next
+
+    return await _pages(page, lambda view: view.received_at >= began)
 
 
 async def _pages(page: Callable[[str | None], Awaitable[tuple[Sequence[T], str | None]]], wanted: Callable[[T], bool]) -> list[T]:

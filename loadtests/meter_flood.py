@@ -11,13 +11,12 @@ What must hold:
 - after StopTransaction each charger has one ended session and one charge detail record, both with the car's own energy.
 """
 
-from collections import defaultdict
-
 from cpms_actors.simulator.curve import ChargeCurve
 from cpms_actors.simulator.options import Options
 from cpms_actors.simulator.session import SessionPlan
-from loadtests.report import Billed, StormReport, Truth
-from loadtests.scenario import RUDE, Fleet, Scenario, Victim
+from loadtests.billing import billed, charging, done
+from loadtests.report import StormReport, Truth
+from loadtests.scenario import RUDE, Fleet, Scenario
 from loadtests.verdict import ANSWER_S_MAX, named
 
 METER_INTERVAL_S = 1.0
@@ -33,7 +32,7 @@ class MeterFlood(Scenario):
     def options(self) -> Options:
         return RUDE
 
-    def plans(self, token: str) -> tuple[SessionPlan, ...]:
+    def plans(self, token: str, place: float, seconds: float) -> tuple[SessionPlan, ...]:
         # No end by plan: the drivers stop when the flood is over.
         plan = SessionPlan(
             token,
@@ -48,50 +47,18 @@ class MeterFlood(Scenario):
         return (plan,)
 
     def run(self, fleet: Fleet, seconds: float) -> None:
-        fleet.until(_charging, ANSWER_S_MAX, "in no transaction when the flood should have begun")
+        fleet.until(charging, ANSWER_S_MAX, "in no transaction when the flood should have begun")
         fleet.rest(seconds)
         for charger in fleet.chargers:
             charger.show_token()
-        fleet.until(_done, ANSWER_S_MAX, "not done 30 s after the flood")
+        fleet.until(done, ANSWER_S_MAX, "not done 30 s after the flood")
 
     def judge(self, report: StormReport, truth: Truth) -> list[str]:
-        reasons = []
-        unanswered = {c.identity for c in report.chargers if any(s.acknowledged < s.told or not s.completed for s in c.sessions)}
-        if unanswered:
-            reasons.append(named("with messages that were never acknowledged", unanswered))
-        expected = {c.identity: [s.energy_wh for s in c.sessions] for c in report.chargers}
-        without = {identity for identity, energies in expected.items() if len(energies) != 1}
-        if without:
-            reasons.append(named("without exactly one session", without))
         # Start and stop, and the readings in between; the flood's last second may be under way.
         least = 2 + int(report.seconds / METER_INTERVAL_S) - 1
         slow = {c.identity for c in report.chargers if any(s.told < least for s in c.sessions)}
-        if slow:
-            reasons.append(named(f"sent fewer than {least} messages about their sessions", slow))
-        ended, cdrs = _energies(truth.ended), _energies(truth.cdrs)
-        if len(truth.ended) != len(truth.cdrs) or truth.active:
-            reasons.append(f"{len(truth.ended)} ended and {len(truth.active)} active sessions, {len(truth.cdrs)} charge detail records")
-        for name, found in (("sessions", ended), ("charge detail records", cdrs)):
-            wrong = {identity for identity, energies in expected.items() if sorted(energies) != sorted(found.get(identity, []))}
-            if wrong:
-                reasons.append(named(f"with other {name} than their cars had", wrong))
-        return reasons
-
-
-def _charging(charger: Victim) -> bool:
-    return any(session.running and session.transaction is not None for session in charger.point.sessions.values())
-
-
-def _done(charger: Victim) -> bool:
-    """No session, and nothing left to tell; one that never had a session is judged, not waited for."""
-    return not charger.point.sessions and not charger.point.queue_length
-
-
-def _energies(billed: tuple[Billed, ...]) -> dict[str, list[int]]:
-    found: defaultdict[str, list[int]] = defaultdict(list)
-    for one in billed:
-        found[one.charger].append(one.energy_wh)
-    return found
+        few = [named(f"sent fewer than {least} messages about their sessions", slow)] if slow else []
+        return [*billed(report, truth, 1), *few]
 
 
 SCENARIO = MeterFlood()

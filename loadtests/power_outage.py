@@ -27,7 +27,7 @@ class PowerOutage(Scenario):
     def options(self) -> Options:
         return RUDE
 
-    def plans(self, token: str) -> tuple[SessionPlan, ...]:
+    def plans(self, token: str, place: float, seconds: float) -> tuple[SessionPlan, ...]:
         return ()
 
     def run(self, fleet: Fleet, seconds: float) -> None:

@@ -73,3 +73,4 @@ class Truth(Struct, frozen=True):
     ended: tuple[Billed, ...] = ()
     active: tuple[Billed, ...] = ()
     cdrs: tuple[Billed, ...] = ()
+    parked: tuple[str, ...] = ()  # of each message that the system could not use, the charger

@@ -1,7 +1,7 @@
 """What a scenario is: how its chargers behave, what is done to them, and what must hold after it. No Locust, no loop, no I/O."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from importlib import import_module
 from typing import Final, Protocol
 
@@ -11,7 +11,18 @@ from cpms_actors.simulator.session import SessionPlan
 from loadtests.report import StormReport, Truth
 from loadtests.verdict import ANSWER_S_MAX
 
-NAMES: Final = ("power-outage", "meter-flood")  # each a module here, with dashes for underscores
+NAMES: Final = (  # each a module here, with dashes for underscores
+    "power-outage",
+    "meter-flood",
+    "rush-hour",
+    "replay-storm",
+    "flapping-links",
+    "firmware-rollout",
+    "poison-chargers",
+    "slow-readers",
+    "remote-command-storm",
+    "roaming-peak",
+)
 
 RECONNECT_S: Final = 0.1  # between failed attempts: no back-off, but no busy loop either
 ATTEMPTS_MAX: Final = 100_000  # nobody gives up: the scenario ends first
@@ -39,6 +50,17 @@ class Victim(Protocol):
     def show_token(self) -> None:
         """The driver shows the token at connector 1, at the charger's next turn: that ends what it began."""
 
+    @property
+    def deaf(self) -> bool:
+        """Whether it still does not read."""
+        ...
+
+    def stop_reading(self) -> None:
+        """From its next turn on it reads nothing, and sends Heartbeats as fast as they are taken, until it is cut off."""
+
+    def say(self, text: str) -> None:
+        """At its next turn the charger also sends this, whatever it is."""
+
 
 class Fleet(Protocol):
     """All chargers of a storm."""
@@ -46,8 +68,8 @@ class Fleet(Protocol):
     @property
     def chargers(self) -> Sequence[Victim]: ...
 
-    def cut(self) -> None:
-        """Every socket fails at this moment."""
+    def cut(self, some: Sequence[Victim] | None = None) -> None:
+        """Every socket fails at this moment, or those of some."""
 
     def until(self, true: Callable[[Victim], bool], seconds: float, otherwise: str) -> None:
         """Wait until it is true of all chargers; after `seconds` go on, and those of which it is not are a reason to fail."""
@@ -56,23 +78,62 @@ class Fleet(Protocol):
         """Let the chargers live."""
 
 
+class Desk(Protocol):
+    """An operator at work while a storm is on."""
+
+    token: str
+
+    async def until(self, true: Callable[[], Awaitable[bool]], seconds: float) -> bool:
+        """Ask again and again; whether it became true in time."""
+        ...
+
+    async def rest(self, seconds: float) -> None:
+        """Do nothing."""
+
+    async def connected(self) -> bool:
+        """Whether all chargers of the storm are connected and booted."""
+        ...
+
+    async def charging(self) -> bool:
+        """Whether all are in a transaction."""
+        ...
+
+    async def transactions(self) -> Mapping[str, int]:
+        """The transaction of each that is in one."""
+        ...
+
+    async def call_all(self, action: str, payload: Callable[[str], Mapping[str, object]]) -> set[str]:
+        """Send a call to each charger, many at once; those that refused it or did not answer."""
+        ...
+
+
 class Scenario(ABC):
     """One storm. `seconds` is the default of --seconds, and `seconds_help` says what it means."""
 
     seconds: float
     seconds_help: str
+    past_s = 0.0  # how long before the storm its sessions may have begun
+    may_park = False  # whether it sends what the system cannot use
 
     @abstractmethod
     def options(self) -> Options:
         """How a charger behaves."""
 
     @abstractmethod
-    def plans(self, token: str) -> tuple[SessionPlan, ...]:
-        """What its drivers do."""
+    def plans(self, token: str, place: float, seconds: float) -> tuple[SessionPlan, ...]:
+        """What its drivers do. `place` is the charger's in the fleet, from 0 up to 1; `seconds` as ordered."""
 
     @abstractmethod
     def run(self, fleet: Fleet, seconds: float) -> None:
         """The storm itself, bounded in time. The chargers are being started when it begins."""
+
+    def tokens(self, token: str, chargers: int) -> list[str]:
+        """The tokens that the system is told of."""
+        return [token]
+
+    async def operate(self, desk: Desk, seconds: float) -> list[str]:
+        """What an operator does meanwhile, and the reasons to fail that come of it. Runs outside the chargers' process."""
+        return []
 
     @abstractmethod
     def judge(self, report: StormReport, truth: Truth) -> list[str]:

@@ -12,7 +12,7 @@ import logging
 import math
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from random import Random
 from urllib.parse import urlsplit
@@ -56,23 +56,18 @@ class LocustFleet:
     def __init__(self, order: Order, storm: scenario.Scenario) -> None:
         url = urlsplit(order.url)
         host, port, path = url.hostname or "", url.port or 80, url.path.rstrip("/")
-        options, plans = storm.options(), storm.plans(order.token)
+        options = storm.options()
         self._latencies_ms: list[float] = []
         self._late: list[str] = []
         self._seconds = order.seconds
         self.cut_at: float | None = None
-        self.own = [
-            Charger(
-                ChargePoint(identity, "1.6", plans, options, Random(identity)),
-                host,
-                port,
-                path,
-                order.password,
-                order.token,
-                self._record,
-            )
-            for identity in order.chargers
-        ]
+
+        def charger(number: int, identity: str) -> Charger:
+            plans = storm.plans(order.token, number / len(order.chargers), order.seconds)
+            point = ChargePoint(identity, "1.6", plans, options, Random(identity))
+            return Charger(point, host, port, path, order.password, order.token, self._record)
+
+        self.own = [charger(number, identity) for number, identity in enumerate(order.chargers)]
         self.chargers: list[Victim] = list(self.own)
         user = type("Charger", (ChargerUser,), {"waiting": iter(self.own)})
         self.environment = Environment(user_classes=[user], host=order.url)
@@ -83,10 +78,13 @@ class LocustFleet:
         """All at once."""
         self.runner.start(len(self.own), spawn_rate=len(self.own))
 
-    def cut(self) -> None:
-        self.cut_at = time.time()
+    def cut(self, some: Sequence[Victim] | None = None) -> None:
+        if some is None:
+            self.cut_at = time.time()
+        chosen = None if some is None else {charger.point.identity for charger in some}
         for charger in self.own:  # no switch of greenlets in between
-            charger.cut()
+            if chosen is None or charger.point.identity in chosen:
+                charger.cut()
 
     def until(self, true: Callable[[Victim], bool], seconds: float, otherwise: str) -> None:
         deadline = time.monotonic() + seconds

@@ -34,8 +34,11 @@ class Verdict(Struct, frozen=True):
     back_s: float | None
 
 
-def judge(scenario: str, report: StormReport, truth: Truth, rule: Rule, seconds: float) -> Verdict:
-    """Pass when there is no reason to fail. A charger counts as admitted only if both sides say so."""
+def judge(scenario: str, report: StormReport, truth: Truth, rule: Rule, seconds: float, *, may_park: bool = False) -> Verdict:
+    """Pass when there is no reason to fail. A charger counts as admitted only if both sides say so.
+
+    Unless it `may_park`, a message that the system could not use is a reason.
+    """
     everyone = {charger.identity for charger in report.chargers}
     own_view = {charger.identity for charger in report.chargers if charger.admitted}
     admitted = own_view & truth.connected & truth.booted
@@ -44,6 +47,7 @@ def judge(scenario: str, report: StormReport, truth: Truth, rule: Rule, seconds:
         *_named("not connected, by the system's account", own_view - truth.connected),
         *_named("not booted since, by the system's account", own_view - truth.booted),
         *_answers(report),
+        *_named("with messages that the system could not use", set() if may_park else set(truth.parked)),
         *report.late,
         *rule(report, truth),
     ]

@@ -21,6 +21,7 @@ from wsproto.events import (
 from wsproto.utilities import ProtocolError
 
 READ_BYTES: Final = 16_384
+RECEIVE_BYTES: Final = 16_384  # as a charger has, not as a server: whoever does not read is found out soon
 _NO_LINGER: Final = struct.pack("ii", 1, 0)  # close resets the connection
 
 
@@ -49,6 +50,7 @@ class Wire:
     def open(self, host: str, port: int, path: str, *, subprotocol: str, identity: str, password: str, timeout_s: float) -> None:
         """Connect and shake hands. Raises Refused, TimeoutError when nothing comes in time, other OSErrors for what a network does."""
         self._socket = socket.create_connection((host, port), timeout_s)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BYTES)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         credentials = b64encode(f"{identity}:{password}".encode())
         request = Request(

@@ -98,6 +98,31 @@ def test_a_meter_flood_is_answered_and_billed() -> None:
     assert verdict["answers"] >= 60 * (6 - 1)
 
 
+@pytest.mark.parametrize(
+    ("name", "seconds"),
+    [
+        ("rush-hour", 3),
+        ("flapping-links", 4),
+        ("firmware-rollout", 5),
+        ("poison-chargers", 11),
+        ("slow-readers", 60),
+        ("remote-command-storm", 3),
+        ("roaming-peak", 3),
+    ],
+)
+def test_a_storm_is_borne(running_cpms: RunningCpms, name: str, seconds: int) -> None:
+    where = ["--url", running_cpms.ws_url, "--data", str(running_cpms.directory / ".cpms")]
+    code, verdict = verdict_of(name, "--chargers", "40", "--seconds", str(seconds), *where)
+    assert (code, verdict["verdict"], verdict["reasons"]) == (0, "pass", [])
+    assert (verdict["chargers"], verdict["admitted"], verdict["timeouts"]) == (40, 40, 0)
+
+
+def test_what_was_queued_for_hours_is_told_and_billed_once() -> None:
+    code, verdict = verdict_of("replay-storm", "--chargers", "40", "--seconds", "40")
+    assert (code, verdict["verdict"], verdict["reasons"]) == (0, "pass", [])
+    assert verdict["answers"] > 40 * 3 * 10
+
+
 def test_a_charger_that_is_not_registered_is_a_reason_to_fail_and_nothing_stays(scratch: Path) -> None:
     code, verdict = verdict_of("power-outage", "--chargers", "5", "--seconds", "2", "--unregistered", "1", scratch=scratch)
     assert (code, verdict["verdict"], verdict["admitted"]) == (1, "fail", 4)

@@ -3,7 +3,7 @@
 import pytest
 from msgspec.structs import replace
 
-from loadtests import meter_flood, power_outage
+from loadtests import meter_flood, poison_chargers, power_outage, roaming_peak
 from loadtests.report import Billed, ChargerReport, SessionReport, StormReport, Truth
 from loadtests.verdict import Verdict, judge
 
@@ -50,6 +50,7 @@ def test_a_storm_that_was_borne_passes() -> None:
         (replace(REPORT, answers=0), TRUTH, "no charger got any answer"),
         (replace(REPORT, late=("it took too long",)), TRUTH, "it took too long"),
         (replace(REPORT, cut_at=None), TRUTH, "the sockets were never cut"),
+        (REPORT, replace(TRUTH, parked=("B", "B")), "1 charger with messages that the system could not use: B"),
     ],
 )
 def test_each_fault_is_the_one_reason_of_a_failed_outage(report: StormReport, truth: Truth, reason: str) -> None:
@@ -84,6 +85,33 @@ def test_each_fault_of_a_flood_is_a_reason(report: StormReport, truth: Truth, wo
     verdict = flood(report, truth)
     assert verdict.verdict == "fail"
     assert any(words in reason for reason in verdict.reasons), verdict.reasons
+
+
+@pytest.mark.parametrize(
+    ("truth", "words"),
+    [
+        (replace(TRUTH, parked=("A", "A", "B")), "that sent no rubbish have messages parked: B"),
+        (replace(TRUTH, parked=("A",)), "whose rubbish is nowhere to be seen: A"),
+        (replace(TRUTH, parked=("A", "A"), cdrs=BILLED[:1]), "1 charge detail records"),
+    ],
+)
+def test_rubbish_must_be_seen_and_be_of_who_sent_it(truth: Truth, words: str) -> None:
+    report = replace(REPORT, seconds=float(len(poison_chargers.RUBBISH)))
+    rule = poison_chargers.SCENARIO.judge
+    assert judge("poison-chargers", report, replace(TRUTH, parked=("A", "A")), rule, 1.0, may_park=True).verdict == "pass"
+    verdict = judge("poison-chargers", report, truth, rule, 1.0, may_park=True)
+    assert any(words in reason for reason in verdict.reasons), verdict.reasons
+
+
+def test_who_is_unknown_must_not_charge() -> None:
+    crowd = tuple(ChargerReport(f"C{number}", admitted=True, sessions=(SESSION,) * roaming_peak.SESSIONS) for number in range(10))
+    names = frozenset(charger.identity for charger in crowd)
+    report = replace(REPORT, chargers=(*crowd[:9], replace(crowd[9], sessions=())))
+    charged = tuple(Billed(f"C{number}", number, 700) for number in range(9) for _ in range(roaming_peak.SESSIONS))
+    truth = Truth(connected=names, booted=names, ended=charged, cdrs=charged)
+    assert roaming_peak.SCENARIO.judge(report, truth) == []
+    too_many = replace(truth, ended=(*charged, Billed("C9", 99, 1)), cdrs=(*charged, Billed("C9", 99, 1)))
+    assert roaming_peak.SCENARIO.judge(report, too_many) == ["1 charger charged with tokens that nobody knows: C9"]
 
 
 def test_a_reason_names_five_chargers_and_counts_the_others() -> None:

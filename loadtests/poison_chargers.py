@@ -1,0 +1,85 @@
+"""Poison chargers: one in a hundred sends rubbish between its messages, once a second; the others are good.
+
+It models broken firmware and idle curiosity. All chargers are in a transaction and send MeterValues every second; the poisonous
+ones, at least one, also send what RUBBISH lists: no JSON, frames that are none, unknown actions, payloads of the wrong shape, endless
+ids.
+
+What must hold:
+
+- to its own messages every charger gets its answers, none of them an error, none later than 30 s: the poisonous ones, too;
+- each charger has one ended session and one charge detail record, both with the car's own energy;
+- what the system could not use lies parked, where somebody can look at it, and it is of the poisonous chargers alone.
+"""
+
+from collections.abc import Sequence
+from typing import TypeVar
+
+from cpms_actors.simulator.options import Options
+from cpms_actors.simulator.session import SessionPlan
+from loadtests import meter_flood
+from loadtests.billing import billed, charging, done
+from loadtests.report import StormReport, Truth
+from loadtests.scenario import RUDE, Fleet, Scenario
+from loadtests.verdict import ANSWER_S_MAX, named
+
+T = TypeVar("T")
+
+ONE_IN = 100
+RUBBISH = (
+    "rubbish",
+    "[]",
+    "{}",
+    '[2,"p1"]',
+    '[2,"p2","Fly",{}]',
+    '[2,"p3","StatusNotification",{"connectorId":"one"}]',
+    '[2,"p4","MeterValues",[]]',
+    f'[2,"{"p" * 300}","Heartbeat",{{}}]',
+    '[9,"p5",{}]',
+    '[3,"p6",{}]',
+    "[" * 2000,
+)
+UNUSABLE = ("p2", "p3")  # of these at least the system keeps each, whenever it comes
+
+
+class PoisonChargers(Scenario):
+    """See the module."""
+
+    seconds = 15.0
+    seconds_help = "how long the rubbish comes"
+    may_park = True
+
+    def options(self) -> Options:
+        return RUDE
+
+    def plans(self, token: str, place: float, seconds: float) -> tuple[SessionPlan, ...]:
+        return meter_flood.SCENARIO.plans(token, place, seconds)
+
+    def run(self, fleet: Fleet, seconds: float) -> None:
+        fleet.until(charging, ANSWER_S_MAX, "in no transaction when the rubbish should have begun")
+        for number in range(round(seconds)):
+            for charger in poisonous(fleet.chargers):
+                charger.say(RUBBISH[number % len(RUBBISH)])
+            fleet.rest(1.0)
+        for charger in fleet.chargers:
+            charger.show_token()
+        fleet.until(done, ANSWER_S_MAX, "not done 30 s after the last rubbish")
+
+    def judge(self, report: StormReport, truth: Truth) -> list[str]:
+        bad = {charger.identity for charger in poisonous(report.chargers)}
+        reasons = billed(report, truth, 1)
+        good = set(truth.parked) - bad
+        if good:
+            reasons.append(named("that sent no rubbish have messages parked", good))
+        if report.seconds >= len(RUBBISH):
+            unseen = {identity for identity in bad if truth.parked.count(identity) < len(UNUSABLE)}
+            if unseen:
+                reasons.append(named("whose rubbish is nowhere to be seen", unseen))
+        return reasons
+
+
+def poisonous(fleet: Sequence[T]) -> Sequence[T]:
+    """Those that send rubbish."""
+    return fleet[::ONE_IN]
+
+
+SCENARIO = PoisonChargers()
