@@ -87,10 +87,11 @@ def _run(asked: Asked) -> Verdict:
         order = Order(asked.name, system, chargers, password, TOKEN, asked.seconds, report_folder)
         _say(asked, f"{asked.name}: {len(chargers)} chargers on {system}")
         reasons: list[str] = []
-        if type(storm).operate is not scenario.Scenario.operate:
-            # A daemon: nobody waits for it when the storm is interrupted.
-            Thread(target=_operate, args=(operator, storm, known, asked.seconds, reasons), daemon=True).start()
+        # A daemon: nobody waits for it when the storm is interrupted.
+        operating = Thread(target=_operate, args=(operator, storm, known, asked.seconds, reasons), daemon=True)
+        operating.start()
         with storm_process(order, storm.longest_s(asked.seconds)) as report:
+            operating.join()
             report = replace(report, late=(*report.late, *reasons))
             _say(asked, "the storm is over; asking the system for the truth")
             truth = desk.truth(operator, report, chargers, storm.past_s, lambda seen: _settled(storm, report, seen))
@@ -98,7 +99,7 @@ def _run(asked: Asked) -> Verdict:
 
 
 def _operate(operator: Nats, storm: scenario.Scenario, chargers: tuple[str, ...], seconds: float, reasons: list[str]) -> None:
-    """What the operator does; the chargers wait for it, so it has told its reasons before they have told theirs."""
+    """What the operator does, bounded in time as all that it asks is."""
     try:
         reasons += desk.operate(operator, storm, chargers, TOKEN, seconds)
     except (CpmsError, OSError) as error:

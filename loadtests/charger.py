@@ -113,9 +113,10 @@ class Charger:
             reason, retry_after_s = str(refused), refused.retry_after_s
         except OSError as error:
             reason = f"{type(error).__name__}: {error}"
+            if isinstance(error, ConnectionError):
+                self.deaf = False  # cut off by the server, which is what was waited for
         finally:
             wire.abort()
-            self.deaf = False
         self._wire = self._asked = None
         if self._was_cut:
             retry_after_s = 0.0  # the power is back: no wait at all
@@ -156,6 +157,7 @@ class Charger:
                     return output.reason
             while self.deaf:
                 wire.send(HEARTBEAT)
+                time.sleep(0)  # the other chargers of this process live on
             while self._sayings:
                 wire.send(self._sayings.popleft())
             if self._token_waits:

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from threading import Timer
 from typing import IO, Final
 
 from cpms_actors.node import exec_child
@@ -45,6 +46,18 @@ def child(
         yield process
     finally:
         _end(process)
+
+
+@contextmanager
+def killed_after(process: "subprocess.Popen[bytes]", seconds: float) -> Iterator[None]:
+    """Kill it if the block takes longer. An interruption leaves no thread that this process would wait for."""
+    timer = Timer(seconds, process.kill)
+    timer.daemon = True
+    try:
+        timer.start()
+        yield
+    finally:
+        timer.cancel()
 
 
 def _end(process: "subprocess.Popen[bytes]") -> None:

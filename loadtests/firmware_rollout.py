@@ -12,12 +12,11 @@ What must hold:
 
 from msgspec.structs import replace
 
-from cpms_actors.simulator.options import Options
 from cpms_actors.simulator.session import SessionPlan
-from loadtests import meter_flood
+from loadtests.all_charging import until_stopped
 from loadtests.billing import billed, charging, done
 from loadtests.report import StormReport, Truth
-from loadtests.scenario import RUDE, Fleet, Scenario
+from loadtests.scenario import Fleet, Scenario
 from loadtests.verdict import ANSWER_S_MAX, named
 
 WAVES = 5
@@ -29,11 +28,8 @@ class FirmwareRollout(Scenario):
     seconds = 15.0
     seconds_help = "over which the waves are spread"
 
-    def options(self) -> Options:
-        return RUDE
-
     def plans(self, token: str, place: float, seconds: float) -> tuple[SessionPlan, ...]:
-        return meter_flood.SCENARIO.plans(token, place, seconds) if place < 0.5 else ()
+        return (until_stopped(token),) if place < 0.5 else ()
 
     def run(self, fleet: Fleet, seconds: float) -> None:
         fleet.until(lambda charger: charger.admitted, ANSWER_S_MAX, "not in before the rollout")

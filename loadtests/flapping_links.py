@@ -12,43 +12,26 @@ What must hold:
 
 from random import Random
 
-from cpms_actors.simulator.options import Options
-from cpms_actors.simulator.session import SessionPlan
-from loadtests import meter_flood
-from loadtests.billing import billed, charging, done
-from loadtests.report import StormReport, Truth
-from loadtests.scenario import RUDE, Fleet, Scenario
+from loadtests.all_charging import AllCharging
+from loadtests.scenario import Fleet
 from loadtests.verdict import ANSWER_S_MAX
 
 CUT_EVERY_S = 0.5
 SHARE = 20  # one in so many is cut each time
 
 
-class FlappingLinks(Scenario):
+class FlappingLinks(AllCharging):
     """See the module."""
 
     seconds = 20.0
     seconds_help = "how long the links flap"
 
-    def options(self) -> Options:
-        return RUDE
-
-    def plans(self, token: str, place: float, seconds: float) -> tuple[SessionPlan, ...]:
-        return meter_flood.SCENARIO.plans(token, place, seconds)
-
-    def run(self, fleet: Fleet, seconds: float) -> None:
+    def trouble(self, fleet: Fleet, seconds: float) -> None:
         chance = Random(0)
-        fleet.until(charging, ANSWER_S_MAX, "in no transaction when the links should have begun to flap")
         for _ in range(round(seconds / CUT_EVERY_S)):
             fleet.cut(chance.sample(fleet.chargers, max(1, len(fleet.chargers) // SHARE)))
             fleet.rest(CUT_EVERY_S)
         fleet.until(lambda charger: charger.admitted, ANSWER_S_MAX, "not back 30 s after the links were sound again")
-        for charger in fleet.chargers:
-            charger.show_token()
-        fleet.until(done, ANSWER_S_MAX, "not done 30 s after the links were sound again")
-
-    def judge(self, report: StormReport, truth: Truth) -> list[str]:
-        return billed(report, truth, 1)
 
 
 SCENARIO = FlappingLinks()

@@ -14,13 +14,10 @@ What must hold:
 from collections.abc import Sequence
 from typing import TypeVar
 
-from cpms_actors.simulator.options import Options
-from cpms_actors.simulator.session import SessionPlan
-from loadtests import meter_flood
-from loadtests.billing import billed, charging, done
+from loadtests.all_charging import AllCharging
 from loadtests.report import StormReport, Truth
-from loadtests.scenario import RUDE, Fleet, Scenario
-from loadtests.verdict import ANSWER_S_MAX, named
+from loadtests.scenario import Fleet
+from loadtests.verdict import named
 
 T = TypeVar("T")
 
@@ -41,32 +38,22 @@ RUBBISH = (
 UNUSABLE = ("p2", "p3")  # of these at least the system keeps each, whenever it comes
 
 
-class PoisonChargers(Scenario):
+class PoisonChargers(AllCharging):
     """See the module."""
 
     seconds = 15.0
     seconds_help = "how long the rubbish comes"
     may_park = True
 
-    def options(self) -> Options:
-        return RUDE
-
-    def plans(self, token: str, place: float, seconds: float) -> tuple[SessionPlan, ...]:
-        return meter_flood.SCENARIO.plans(token, place, seconds)
-
-    def run(self, fleet: Fleet, seconds: float) -> None:
-        fleet.until(charging, ANSWER_S_MAX, "in no transaction when the rubbish should have begun")
+    def trouble(self, fleet: Fleet, seconds: float) -> None:
         for number in range(round(seconds)):
             for charger in poisonous(fleet.chargers):
                 charger.say(RUBBISH[number % len(RUBBISH)])
             fleet.rest(1.0)
-        for charger in fleet.chargers:
-            charger.show_token()
-        fleet.until(done, ANSWER_S_MAX, "not done 30 s after the last rubbish")
 
     def judge(self, report: StormReport, truth: Truth) -> list[str]:
         bad = {charger.identity for charger in poisonous(report.chargers)}
-        reasons = billed(report, truth, 1)
+        reasons = super().judge(report, truth)
         good = set(truth.parked) - bad
         if good:
             reasons.append(named("that sent no rubbish have messages parked", good))

@@ -11,10 +11,9 @@ What must hold:
 - no charger is left out, before the cut or after it.
 """
 
-from cpms_actors.simulator.options import Options
 from cpms_actors.simulator.session import SessionPlan
 from loadtests.report import StormReport, Truth
-from loadtests.scenario import RUDE, Fleet, Scenario
+from loadtests.scenario import Fleet, Scenario
 from loadtests.verdict import named
 
 
@@ -23,9 +22,6 @@ class PowerOutage(Scenario):
 
     seconds = 60.0
     seconds_help = "in which all chargers must be in, and again after the cut"
-
-    def options(self) -> Options:
-        return RUDE
 
     def plans(self, token: str, place: float, seconds: float) -> tuple[SessionPlan, ...]:
         return ()

@@ -3,13 +3,12 @@
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
-from threading import Timer
 from typing import Final
 
 import msgspec
 
 from cpms_actors.base.errors import Unavailable
-from loadtests.children import child
+from loadtests.children import child, killed_after
 from loadtests.report import Order, StormReport
 
 START_S_MAX: Final = 30.0  # to import, and to make the chargers
@@ -28,16 +27,13 @@ def storm_process(order: Order, longest_s: float) -> Iterator[StormReport]:
 def _reported(process: "subprocess.Popen[bytes]", order: Order, longest_s: float) -> StormReport:
     assert process.stdin is not None  # pipes were asked for
     assert process.stdout is not None
-    timer = Timer(START_S_MAX + longest_s, process.kill)
-    timer.start()
-    try:
-        process.stdin.write(msgspec.json.encode(order) + b"\n")
-        process.stdin.flush()
-        line = process.stdout.readline()
-    except BrokenPipeError:
-        line = b""
-    finally:
-        timer.cancel()
+    with killed_after(process, START_S_MAX + longest_s):
+        try:
+            process.stdin.write(msgspec.json.encode(order) + b"\n")
+            process.stdin.flush()
+            line = process.stdout.readline()
+        except BrokenPipeError:
+            line = b""
     try:
         return msgspec.json.decode(line, type=StormReport)
     except msgspec.DecodeError:

@@ -12,12 +12,11 @@ What must hold:
 
 from msgspec.structs import replace
 
-from cpms_actors.simulator.options import Options
 from cpms_actors.simulator.session import SessionPlan
-from loadtests import meter_flood
+from loadtests.all_charging import until_stopped
 from loadtests.billing import billed, charging, done
 from loadtests.report import StormReport, Truth
-from loadtests.scenario import RUDE, Desk, Fleet, Scenario
+from loadtests.scenario import Desk, Fleet, Scenario
 from loadtests.verdict import ANSWER_S_MAX, named
 
 
@@ -27,12 +26,8 @@ class RemoteCommandStorm(Scenario):
     seconds = 10.0
     seconds_help = "how long the chargers charge"
 
-    def options(self) -> Options:
-        return RUDE
-
     def plans(self, token: str, place: float, seconds: float) -> tuple[SessionPlan, ...]:
-        (plan,) = meter_flood.SCENARIO.plans(token, place, seconds)
-        return (replace(plan, authorize_after_s=None),)  # nobody but the operator begins it
+        return (replace(until_stopped(token), authorize_after_s=None),)  # nobody but the operator begins it
 
     def run(self, fleet: Fleet, seconds: float) -> None:
         fleet.until(charging, 3 * ANSWER_S_MAX, "were never started")

@@ -13,12 +13,11 @@ What must hold:
 
 from msgspec.structs import replace
 
-from cpms_actors.simulator.options import Options
 from cpms_actors.simulator.session import SessionPlan
-from loadtests import rush_hour
+from loadtests.all_charging import until_stopped
 from loadtests.billing import billed
 from loadtests.report import StormReport, Truth
-from loadtests.scenario import RUDE, Fleet, Scenario
+from loadtests.scenario import Fleet, Scenario
 from loadtests.verdict import ANSWER_S_MAX, named
 
 SESSIONS = 3
@@ -31,12 +30,8 @@ class RoamingPeak(Scenario):
     seconds = 20.0
     seconds_help = "in which the first sessions begin"
 
-    def options(self) -> Options:
-        return RUDE
-
     def plans(self, token: str, place: float, seconds: float) -> tuple[SessionPlan, ...]:
-        (first,) = rush_hour.SCENARIO.plans(token, place, seconds)
-        first = replace(first, charging_s=2.0)
+        first = replace(until_stopped(token), after_s=place * seconds, charging_s=2.0, parking_s=0.0)
         return tuple(
             replace(first, token=f"GUEST-{place:.6f}-{number}", after_s=0.5 if number else first.after_s) for number in range(SESSIONS)
         )

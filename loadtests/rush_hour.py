@@ -8,16 +8,16 @@ What must hold:
 - each charger has one ended session and one charge detail record, both with the car's own energy.
 """
 
-from cpms_actors.simulator.curve import ChargeCurve
-from cpms_actors.simulator.options import Options
+from msgspec.structs import replace
+
 from cpms_actors.simulator.session import SessionPlan
+from loadtests.all_charging import until_stopped
 from loadtests.billing import billed
 from loadtests.report import StormReport, Truth
-from loadtests.scenario import RUDE, Fleet, Scenario
+from loadtests.scenario import Fleet, Scenario
 from loadtests.verdict import ANSWER_S_MAX
 
 CHARGING_S = 5.0
-CAR = ChargeCurve(150_000.0, 77_000.0, 0.2)
 
 
 class RushHour(Scenario):
@@ -26,21 +26,8 @@ class RushHour(Scenario):
     seconds = 20.0
     seconds_help = "in which all sessions begin"
 
-    def options(self) -> Options:
-        return RUDE
-
     def plans(self, token: str, place: float, seconds: float) -> tuple[SessionPlan, ...]:
-        plan = SessionPlan(
-            token,
-            after_s=place * seconds,
-            authorize_after_s=0.0,
-            charging_s=CHARGING_S,
-            parking_s=0.0,
-            unplug_after_s=0.0,
-            meter_interval_s=1.0,
-            curve=CAR,
-        )
-        return (plan,)
+        return (replace(until_stopped(token), after_s=place * seconds, charging_s=CHARGING_S, parking_s=0.0),)
 
     def run(self, fleet: Fleet, seconds: float) -> None:
         fleet.until(lambda charger: charger.point.finished, seconds + CHARGING_S + 2 * ANSWER_S_MAX, "not done after the rush")

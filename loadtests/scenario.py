@@ -115,9 +115,9 @@ class Scenario(ABC):
     past_s = 0.0  # how long before the storm its sessions may have begun
     may_park = False  # whether it sends what the system cannot use
 
-    @abstractmethod
     def options(self) -> Options:
         """How a charger behaves."""
+        return RUDE
 
     @abstractmethod
     def plans(self, token: str, place: float, seconds: float) -> tuple[SessionPlan, ...]:

@@ -12,41 +12,24 @@ What must hold:
 - each charger has one ended session and one charge detail record, both with the car's own energy.
 """
 
-from cpms_actors.simulator.options import Options
-from cpms_actors.simulator.session import SessionPlan
-from loadtests import meter_flood
-from loadtests.billing import billed, charging, done
-from loadtests.report import StormReport, Truth
-from loadtests.scenario import RUDE, Fleet, Scenario
+from loadtests.all_charging import AllCharging
+from loadtests.scenario import Fleet
 from loadtests.verdict import ANSWER_S_MAX
 
 ONE_IN = 20
 
 
-class SlowReaders(Scenario):
+class SlowReaders(AllCharging):
     """See the module."""
 
     seconds = 60.0
     seconds_help = "in which whoever does not read must be cut off"
 
-    def options(self) -> Options:
-        return RUDE
-
-    def plans(self, token: str, place: float, seconds: float) -> tuple[SessionPlan, ...]:
-        return meter_flood.SCENARIO.plans(token, place, seconds)
-
-    def run(self, fleet: Fleet, seconds: float) -> None:
-        fleet.until(charging, ANSWER_S_MAX, "in no transaction when some should have stopped reading")
+    def trouble(self, fleet: Fleet, seconds: float) -> None:
         for charger in fleet.chargers[::ONE_IN]:
             charger.stop_reading()
         fleet.until(lambda charger: not charger.deaf, seconds, "read nothing and were never cut off")
         fleet.until(lambda charger: charger.admitted, ANSWER_S_MAX, "not back 30 s after they were cut off")
-        for charger in fleet.chargers:
-            charger.show_token()
-        fleet.until(done, ANSWER_S_MAX, "not done 30 s after the end")
-
-    def judge(self, report: StormReport, truth: Truth) -> list[str]:
-        return billed(report, truth, 1)
 
 
 SCENARIO = SlowReaders()

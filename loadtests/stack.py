@@ -8,13 +8,12 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from threading import Timer
 from typing import Final
 
 from msgspec import Struct
 
 from cpms_actors.base.errors import Unavailable
-from loadtests.children import child
+from loadtests.children import child, killed_after
 
 START_S_MAX: Final = 60.0
 WORDS_MAX: Final = 2000  # of what a stack said that did not start
@@ -44,12 +43,8 @@ def scratch_stack() -> Iterator[Stack]:
 
 def _announced(process: "subprocess.Popen[bytes]", log: Path) -> str:
     assert process.stdout is not None  # a pipe was asked for
-    timer = Timer(START_S_MAX, process.kill)
-    timer.start()
-    try:
+    with killed_after(process, START_S_MAX):
         said = process.stdout.readline()
-    finally:
-        timer.cancel()
     if not said:
         words = log.read_text(errors="replace")[-WORDS_MAX:].strip()
         raise Unavailable(f"the scratch stack did not start: {words or 'it said nothing'}")

@@ -146,7 +146,10 @@ def main() -> int:
     """Carry out the order on stdin; 0 whatever the storm was like."""
     logging.getLogger("locust").setLevel(logging.ERROR)  # it warns of fast spawning, which is meant
     limits.raise_files()
-    order = msgspec.json.decode(sys.stdin.buffer.readline(), type=Order)
+    line = sys.stdin.buffer.readline()
+    if not line:
+        return 1  # the laboratory was interrupted before it could order anything
+    order = msgspec.json.decode(line, type=Order)
     storm = scenario.load(order.scenario)
     fleet = LocustFleet(order, storm)
     began_at = time.time()

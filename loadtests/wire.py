@@ -100,8 +100,10 @@ class Wire:
     def _feed(self, timeout_s: float) -> None:
         connected = self._connected()
         connected.settimeout(max(timeout_s, 0.001))  # 0 would mean: do not wait at all, and raise something else
-        data = connected.recv(READ_BYTES)
-        connected.settimeout(None)  # sending waits as long as TCP makes it wait
+        try:
+            data = connected.recv(READ_BYTES)
+        finally:
+            connected.settimeout(None)  # sending waits as long as TCP makes it wait
         if not data:
             raise Broken("the server hung up")
         try:

@@ -4,15 +4,18 @@ import asyncio
 import ctypes
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 import psutil
@@ -126,12 +129,12 @@ class RunningCpms:
     def parked(self, charger: str) -> list[ledger.ParkedView]:
         return list(self.ask(verbs.PARKED_LIST, ledger.ParkedList(charger=charger)).parked)
 
-    def until(self, what: Callable[[], T], true: Callable[[T], bool], deadline_s: float = 20) -> T:
+    def until(self, what: Callable[[], T], true: Callable[[T], bool], deadline_s: float = 20, every_s: float = 0.1) -> T:
         """Look again until it is as it should be; AssertionError with the last look when it never is."""
         deadline = time.monotonic() + deadline_s
         while not true(seen := what()):
             assert time.monotonic() < deadline, seen
-            time.sleep(0.02)
+            time.sleep(every_s)
         return seen
 
     def log(self) -> list[str]:
@@ -164,10 +167,29 @@ class RunningCpms:
         (postmaster,) = (process for process in self.processes() if _program_of(process).endswith("/bin/postgres"))
         postmaster.kill()
 
+    def workers(self) -> dict[str, Any]:
+        """What each worker says, by its name on this machine."""
+        said = json.loads(self.cli("status", "--json").stdout)["workers"]
+        return {worker["name"].partition("@")[0]: worker for worker in said}
+
     def close(self) -> None:
         self._process.terminate()
         self._process.wait(START_S)
         self._log.close()
+
+
+@contextmanager
+def two_workers(prefix: str, chargers: Iterable[str], token: str) -> Iterator[RunningCpms]:
+    """A system with two workers that knows these chargers and this token, while the block runs."""
+    running = RunningCpms(Path(tempfile.mkdtemp(prefix=prefix)), workers=2)
+    try:
+        for charger in chargers:
+            running.add_charger(charger)
+        running.add_token(token)
+        yield running
+    finally:
+        running.close()
+        shutil.rmtree(running.directory, ignore_errors=True)
 
 
 def _words_of(process: psutil.Process) -> list[str]:

@@ -56,6 +56,7 @@ class Registry:
     async def reached(self, revision: int) -> None:
         """Wait until what the bucket held at that revision, or something newer, is known here."""
         while self._revision < revision:
+            self._advanced.clear()
             await self._advanced.wait()
 
     async def run(self) -> None:
@@ -68,7 +69,6 @@ class Registry:
         finally:  # readable or not, it has been seen
             self._revision = max(self._revision, revision)
             self._advanced.set()
-            self._advanced = asyncio.Event()
 
     def _learn(self, key: str, value: bytes | None) -> None:
         match key.split("."):

@@ -180,7 +180,7 @@ class Leases:
         self._wave = ceil(len(self.serving) / steps) if steps > 1 else 0
         had = tuple(self.serving)
         await self._be(leaving=True)
-        while self.serving:
+        while self.serving and self.presence.leaving:
             self._drained.clear()
             await self._drained.wait()
         with suppress(TimeoutError):
@@ -324,7 +324,9 @@ class Leases:
         await asyncio.gather(*(self._release(slot, epoch) for slot, epoch in epochs.items()))
 
     def _heir(self, slot: int) -> Presence | None:
-        """The sibling whose slot it is to be; None when that is none of ours, or takes no connections."""
+        """The sibling whose slot it is to be; None when that is none of ours, or connections cannot be passed there."""
+        if not self.presence.address:
+            return None
         candidates = {other.name: other for other in self.living() if not other.leaving}
         heir = candidates[owner_of(slot, candidates)] if candidates else None
         return heir if heir is not None and heir.node == self.presence.node and heir.address else None

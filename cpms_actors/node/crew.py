@@ -28,7 +28,6 @@ from supervisors.supervisor import SupervisorError
 log = logs.get("node")
 
 _encode: Final = msgspec.msgpack.Encoder().encode
-GENERATION_MAX: Final = 999_999_999
 
 
 class Member:
@@ -62,7 +61,7 @@ class Crew:
     async def serve(self, started: Started) -> None:
         """Answer what is asked of this machine over NATS, until cancelled. One rollout at a time."""
         client = await bus.connect(self._settings.nats, f"node {self._node}")
-        asked, waiting = anyio.create_memory_object_stream[Msg](1)
+        asked, waiting = anyio.create_memory_object_stream[Msg](0)  # who finds nobody waiting is refused
 
         async def hear(message: Msg) -> None:
             try:
@@ -99,7 +98,7 @@ class Crew:
         return RolloutAnswer(replaced)
 
     async def _replace(self, member: Member) -> None:
-        generation = member.generation % GENERATION_MAX + 1
+        generation = member.generation + 1
         await member.supervisor.start_process(self._process(named(member.name, generation)))
         # Its successor is there: it gives away what it still has, and ends.
         before, member.generation = member.current, generation

@@ -156,7 +156,7 @@ class WorkerSlots:
         self._unmoved += len(waiting)
         _send_away(waiting, "this charger is served elsewhere now")
         for key in ours:
-            del self.chargers[key]
+            self.chargers.pop(key, None)  # housekeeping may have forgotten it, once its line had gone
         done = asyncio.Event()
         self._journal.lanes[lane_of(slot)].settled(done.set)
         with suppress(TimeoutError):

@@ -18,7 +18,7 @@ _encode: Final = msgspec.msgpack.Encoder().encode
 
 async def node_rollout(desk: Desk, request: NodeRollout) -> NodeRolledOut:
     """Ask the machine, and wait until it is done. Raises Unavailable when it cannot, or did not in time."""
-    node = await _one_of(desk, request.node)
+    node = _chosen(await _workers(desk), request.node)
     try:
         reply = await desk.client.request(subjects.node(node, subjects.ROLLOUT), b"", timeout=request.timeout_s)
     except NoRespondersError:
@@ -51,10 +51,6 @@ async def node_drain(desk: Desk, request: NodeDrain) -> NodeDrained:
 
 
 HANDLERS: Final[dict[str, Handler]] = {"node.rollout": node_rollout, "node.drain": node_drain}
-
-
-async def _one_of(desk: Desk, named: str | None) -> str:
-    return _chosen(await _workers(desk), named)
 
 
 async def _workers(desk: Desk) -> dict[str, int]:

@@ -219,10 +219,14 @@ def test_a_dead_sibling_s_slots_say_that_they_were_held_to_the_end(nats_url: str
     with_workers(nats_url, use)
 
 
-@pytest.mark.parametrize(("node", "address"), [("elsewhere", "/b"), ("n", "")], ids=["another node", "takes no connections"])
-def test_who_cannot_take_connections_gets_slots_without(nats_url: str, node: str, address: str) -> None:
+@pytest.mark.parametrize(
+    ("own", "node", "address"),
+    [("/a", "elsewhere", "/b"), ("/a", "n", ""), ("", "n", "/b")],
+    ids=["another node", "takes no connections", "can pass none"],
+)
+def test_without_a_way_for_connections_slots_go_without(nats_url: str, own: str, node: str, address: str) -> None:
     async def use(make: Make) -> None:
-        a, b = await make("a", node="n", address="/a"), await make("b", node=node, address=address)
+        a, b = await make("a", node="n", address=own), await make("b", node=node, address=address)
         await a.start()
         await b.start()
         await until(lambda: b.slots == share("b", "a", "b"))
@@ -299,6 +303,12 @@ def test_a_drain_goes_in_waves_and_can_be_undone(nats_url: str) -> None:
         assert len(waves) >= 4 or len(waves) == len(had)
         await until(lambda: b.slots == set(SLOTS))
         await a.leases.join()
+        await until(lambda: a.slots == had)
+        leaving = asyncio.create_task(a.leases.leave(spread_s=60.0))
+        await until(lambda: a.slots != had)
+        await a.leases.join()
+        async with asyncio.timeout(10):
+            await leaving  # what was undone need not be waited for
         await until(lambda: a.slots == had)
         await a.stop()
         await b.stop()

@@ -16,6 +16,7 @@ import psutil
 import pytest
 from running import RunningCpms, die_with_parent
 
+from cpms_actors.base.settings import Gateway
 from loadtests.wire import Refused, Wire
 
 ROOM = 8  # for connections, in the stack that is too small
@@ -115,6 +116,8 @@ def test_a_storm_is_borne(running_cpms: RunningCpms, name: str, seconds: int) ->
     code, verdict = verdict_of(name, "--chargers", "40", "--seconds", str(seconds), *where)
     assert (code, verdict["verdict"], verdict["reasons"]) == (0, "pass", [])
     assert (verdict["chargers"], verdict["admitted"], verdict["timeouts"]) == (40, 40, 0)
+    if name == "slow-readers":
+        assert verdict["seconds"] > Gateway().pong_deadline_s, "it was the server that lost patience"
 
 
 def test_what_was_queued_for_hours_is_told_and_billed_once() -> None:
@@ -184,6 +187,9 @@ def test_who_is_unknown_is_refused_and_who_is_cut_off_hears_nothing(small_cpms: 
     answer = wire.receive(10)
     assert answer is not None
     assert answer.startswith('[4,"1",')
+    assert wire.receive(0.01) is None
+    assert wire._socket is not None
+    assert wire._socket.gettimeout() is None, "having waited for an answer it still sends for as long as TCP makes it wait"
     wire.abort()
     with pytest.raises(OSError, match="cut"):
         wire.receive(1)

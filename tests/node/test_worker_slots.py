@@ -9,9 +9,13 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from cpms_actors.base.ids import slot_of
+from cpms_actors.base.ids import LANES, slot_of
+from cpms_actors.base.settings import Journal as JournalSettings
+from cpms_actors.bus.journal import Journal
+from cpms_actors.bus.slots import Presence
 from cpms_actors.charger import moving
 from cpms_actors.charger.moving import Moved
+from cpms_actors.charger.office import Slot
 from cpms_actors.node import worker_slots
 from cpms_actors.node.siblings import Siblings
 from cpms_actors.node.worker_slots import WorkerSlots
@@ -30,11 +34,12 @@ class Leases:
 class Place:
     """The slots of a worker, and what it went on with."""
 
-    def __init__(self, **followed: int) -> None:
+    def __init__(self) -> None:
         self.resumed: list[tuple[Moved, socket.socket]] = []
         nothing: Any = None
         self.siblings = Siblings("n", "/nowhere")
-        self.slots = WorkerSlots(nothing, nothing, self.siblings, nothing, lambda moved, passed: self.resumed.append((moved, passed)))
+        journal = Journal(nothing, range(LANES), "writer", JournalSettings())
+        self.slots = WorkerSlots(nothing, journal, self.siblings, nothing, lambda moved, passed: self.resumed.append((moved, passed)))
         self.slots.leases = Leases({SLOT: 7})  # type: ignore[assignment]
 
     def serve(self) -> None:
@@ -135,3 +140,37 @@ def test_no_more_than_so_many_wait_and_what_cannot_be_read_is_closed(monkeypatch
 
     monkeypatch.setattr(worker_slots, "PARKED_MAX", 1)
     run(use)
+
+
+def test_a_charger_that_housekeeping_forgets_while_its_slot_moves_is_no_fault() -> None:
+    async def use(place: Place) -> None:
+        quiet = Quiet(place)
+        place.slots.chargers["default", "CP1"] = quiet  # type: ignore[assignment]
+        await place.slots._moved(SLOT, 7, Presence("heir", "1", "n", "/heir"))
+        assert quiet.looks > 1
+        assert place.slots.chargers == {}
+
+    run(use)
+
+
+class Quiet:
+    """A charger whose connection ends while it is waited for, and which housekeeping forgets then."""
+
+    def __init__(self, place: Place) -> None:
+        self.slot = Slot(SLOT, 0, 7, place.slots._journal.lanes[0])
+        self.looks = 0
+        self._place = place
+        self.connection = self
+
+    @property
+    def line(self) -> "Quiet | None":
+        self.looks += 1
+        if self.looks < 4:
+            return self
+        self._place.slots.chargers.pop(("default", "CP1"), None)
+        return None
+
+    def movable(self) -> bool:
+        return False
+
+    def hold(self) -> None: ...

@@ -2,16 +2,13 @@
 
 import asyncio
 import json
-import shutil
 import signal
-import tempfile
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
-from pathlib import Path
 from typing import Any
 
 import pytest
-from running import RunningCpms
+from running import RunningCpms, two_workers
 from station import BOOT, Session16, Session201, Station, station
 
 from cpms_actors.bus.verbs_ledger import CdrView
@@ -21,20 +18,8 @@ CHARGERS = [f"ROLL-{number}" for number in range(40)]
 
 @pytest.fixture(scope="module")
 def two() -> Iterator[RunningCpms]:
-    running = RunningCpms(Path(tempfile.mkdtemp(prefix="cpms-roll-")), workers=2)
-    try:
-        for charger in CHARGERS:
-            running.add_charger(charger)
-        running.add_token("T-ROLL")
+    with two_workers("cpms-roll-", CHARGERS, "T-ROLL") as running:
         yield running
-    finally:
-        running.close()
-        shutil.rmtree(running.directory, ignore_errors=True)
-
-
-def workers(cpms: RunningCpms) -> dict[str, Any]:
-    said = json.loads(cpms.cli("status", "--json").stdout)["workers"]
-    return {worker["name"].partition("@")[0]: worker for worker in said}
 
 
 def billed(cpms: RunningCpms, charger: str, count: int) -> list[CdrView]:
@@ -43,7 +28,7 @@ def billed(cpms: RunningCpms, charger: str, count: int) -> list[CdrView]:
 
 @pytest.mark.parametrize("time", ["first", "second"])
 def test_a_rollout_replaces_every_worker_and_disconnects_nobody(two: RunningCpms, time: str) -> None:
-    before = two.until(lambda: workers(two), lambda said: len(said) == 2 and all(worker["slots"] for worker in said.values()))
+    before = two.until(two.workers, lambda said: len(said) == 2 and all(worker["slots"] for worker in said.values()))
     sessions: dict[str, Any] = {
         charger: (Session16 if number % 2 else Session201)(f"{charger}-{time}", "T-ROLL") for number, charger in enumerate(CHARGERS)
     }
@@ -92,7 +77,7 @@ def test_a_rollout_replaces_every_worker_and_disconnects_nobody(two: RunningCpms
             assert [each["before"] for each in replaced] == sorted(before)
 
     asyncio.run(script())
-    after = workers(two)
+    after = two.workers()
     assert len(after) == 2
     assert not {worker["pid"] for worker in after.values()} & {worker["pid"] for worker in before.values()}
     assert sum(worker["slots"] for worker in after.values()) == 64
@@ -106,7 +91,7 @@ def test_a_rollout_replaces_every_worker_and_disconnects_nobody(two: RunningCpms
 
 @pytest.mark.parametrize("victim", ["successor", "predecessor"])
 def test_whichever_worker_dies_half_way_its_chargers_connect_again_and_sessions_go_on(two: RunningCpms, victim: str) -> None:
-    before = two.until(lambda: workers(two), lambda said: len(said) == 2 and all(worker["slots"] for worker in said.values()))
+    before = two.until(two.workers, lambda said: len(said) == 2 and all(worker["slots"] for worker in said.values()))
     name = min(before)
     successor = f"{name.partition('~')[0]}~{int(name.partition('~')[2] or 1) + 1}"
     sessions = {charger: Session16(charger, "T-ROLL") for charger in CHARGERS}
@@ -130,7 +115,7 @@ def test_whichever_worker_dies_half_way_its_chargers_connect_again_and_sessions_
     def strike() -> None:
         """The successor has some of the slots and stands still: what it is passed now it has, and has not taken up."""
         said = f"{successor:<10} |"
-        two.until(lambda: two.log(), lambda log: any("moved_here" in line for line in log if line.startswith(said)), 30)
+        two.until(two.log, lambda log: any("moved_here" in line for line in log if line.startswith(said)), 30, every_s=0.01)
         two.signal(signal.SIGSTOP, successor)
         two.kill(successor if victim == "successor" else name)
         if victim == "predecessor":
@@ -151,4 +136,4 @@ def test_whichever_worker_dies_half_way_its_chargers_connect_again_and_sessions_
     for charger in CHARGERS:
         ended = billed(two, charger, known[charger] + 1)
         assert ended[0].energy_wh == 7000
-    two.until(lambda: workers(two), lambda said: len(said) == 2 and sum(worker["slots"] for worker in said.values()) == 64)
+    two.until(two.workers, lambda said: len(said) == 2 and sum(worker["slots"] for worker in said.values()) == 64)

@@ -2,17 +2,14 @@
 
 import asyncio
 import json
-import shutil
 import signal
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
-from pathlib import Path
 from typing import Any
 
 import pytest
-from running import RunningCpms
+from running import RunningCpms, two_workers
 from station import BOOT, Session16, Session201, station
 
 from cpms_actors.base.ids import SLOTS
@@ -23,26 +20,13 @@ CHARGERS = [f"TWO-{number}" for number in range(24)]
 
 @pytest.fixture(scope="module")
 def two() -> Iterator[RunningCpms]:
-    running = RunningCpms(Path(tempfile.mkdtemp(prefix="cpms-two-")), workers=2)
-    try:
-        for charger in CHARGERS:
-            running.add_charger(charger)
-        running.add_token("T-TWO")
+    with two_workers("cpms-two-", CHARGERS, "T-TWO") as running:
         yield running
-    finally:
-        running.close()
-        shutil.rmtree(running.directory, ignore_errors=True)
-
-
-def workers(cpms: RunningCpms) -> dict[str, Any]:
-    """What each worker says, by its name on this machine."""
-    said = json.loads(cpms.cli("status", "--json").stdout)["workers"]
-    return {worker["name"].partition("@")[0]: worker for worker in said}
 
 
 def shared_out(cpms: RunningCpms) -> dict[str, Any]:
     """Both workers, once each has its share of the slots."""
-    return cpms.until(lambda: workers(cpms), lambda said: len(said) == 2 and [said[n]["slots"] for n in sorted(said)] == share(said))
+    return cpms.until(cpms.workers, lambda said: len(said) == 2 and [said[n]["slots"] for n in sorted(said)] == share(said))
 
 
 def share(said: dict[str, Any]) -> list[int]:
@@ -64,7 +48,7 @@ def test_every_charger_is_served_by_the_owner_of_its_slot_whoever_accepts_and_co
             stations = [await stack.enter_async_context(station(two.ws_url, charger, patience_s=10)) for charger in CHARGERS]
             for each in stations:
                 assert (await each.call("BootNotification", BOOT["1.6"]))["status"] == "Accepted"
-            said = await asyncio.to_thread(workers, two)
+            said = await asyncio.to_thread(two.workers)
             assert sum(worker["connections"] for worker in said.values()) == len(CHARGERS)
             assert all(worker["connections"] > 0 for worker in said.values())
             counters = [worker["counters"] for worker in said.values()]
@@ -109,7 +93,7 @@ def test_the_slots_of_one_that_stands_still_are_served_by_the_other_within_five_
     two.signal(signal.SIGSTOP, "worker-2")
     try:
         stopped = time.monotonic()
-        two.until(lambda: workers(two), lambda said: said.get("worker-1", {}).get("slots") == 64, 10)
+        two.until(two.workers, lambda said: said.get("worker-1", {}).get("slots") == 64, 10)
         assert time.monotonic() - stopped < 5 + 2.5, "five seconds, and what two commands of the CLI take"
     finally:
         two.signal(signal.SIGCONT, "worker-2")
