@@ -103,7 +103,7 @@ class Limits(Struct, frozen=True):
 
     `message_bytes` bounds a message after reassembly and inflation. `outbound_bytes` bounds what waits in this process for one peer.
     `openings` bounds the sockets whose handshake is unfinished, each for at most `handshake_s`; further ones are reset. A closing
-    handshake that the peer does not answer is cut after `close_s`. The last three fields are the gates (gates.py); 0 is no gate.
+    handshake that the peer does not answer is cut after `close_s`. The last four fields are the gates (gates.py); 0 is no gate.
     """
 
     frame_bytes: int
@@ -118,6 +118,7 @@ class Limits(Struct, frozen=True):
     admissions_per_s: int = 0
     lag_max_ms: float = 0.0
     flaps_max: int = 0
+    messages_per_s: int = 0
 
     @classmethod
     def of(cls, gateway: Gateway) -> Self:
@@ -133,6 +134,7 @@ class Limits(Struct, frozen=True):
             admissions_per_s=gateway.admissions_per_s,
             lag_max_ms=gateway.lag_max_ms,
             flaps_max=gateway.flaps_max,
+            messages_per_s=gateway.messages_per_s,
         )
 
 

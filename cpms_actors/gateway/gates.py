@@ -25,6 +25,8 @@ WINDOW_FLOOR: Final = 20  # admissions per window that no lag takes away: a char
 WINDOW_NO_LIMIT: Final = 400  # from here on there is no limit
 WINDOW_STEP: Final = 10  # from the floor to no limit in 3.8 s without lag
 
+MESSAGES_BURST_S: Final = 20.0  # what a charger may send at once is the limit's worth of so long: hours of what it kept while offline
+
 _LATE_S: Final = 1e-6  # what floats may be wrong by: a bucket that ought to have a whole token has it
 
 

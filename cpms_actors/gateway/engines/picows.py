@@ -236,7 +236,7 @@ class PicowsEngine:
         self.connections.turn()
 
     def _probe(self, loop: asyncio.AbstractEventLoop) -> None:
-        self.connections.gates.probe()
+        self.connections.probe()
         self._probing = loop.call_later(WINDOW_S, self._probe, loop)
 
     async def _emptied(self) -> None:

@@ -80,6 +80,9 @@ class Books(Connections["Connection"]):
         for connection, text in texts:
             if connection.state >= _CLOSING:
                 continue
+            connection.budget -= 1
+            if not connection.budget:
+                self.spent(connection)
             try:
                 connection.receiver.on_text(text)  # type: ignore[union-attr]  # without a receiver it was never open
             except Exception:  # the boundary: one receiver's bug costs its own connection
@@ -89,7 +92,9 @@ class Books(Connections["Connection"]):
 class Connection(WSListener):
     """One open WebSocket. See engine.Connection and pings.Pinged for what is public."""
 
-    __slots__ = ("_books", "_deflate", "_partial", "_transport", "heard", "receiver", "silent", "spoke", "state")
+    __slots__ = (
+        "_books", "_deflate", "_partial", "_transport", "budget", "heard", "paid_until", "receiver", "silent", "spoke", "state",
+    )  # fmt: skip
 
     def __init__(self, books: Books, receiver: Receiver | None, codec: Deflate | None) -> None:
         self._books = books
@@ -101,6 +106,8 @@ class Connection(WSListener):
         self.heard = True
         self.silent = 0
         self.spoke = 0
+        self.budget = books.limits.messages_per_s
+        self.paid_until = 0.0
 
     # What the receiver calls
 
@@ -120,6 +127,7 @@ class Connection(WSListener):
             return
         self.state = _CLOSING
         self._partial = None
+        self._books.let_go(self)
         self._transport.send_close(code, engine.close_reason(reason))  # type: ignore[arg-type]  # any int will do
         self._transport.underlying_transport.resume_reading()  # a slow peer's close frame is what we wait for now
         self._books.rounds.doom(self, self._books.limits.close_s)
@@ -130,6 +138,16 @@ class Connection(WSListener):
         """Feed this receiver from now on."""
         if self.receiver is not None:  # else the connection has gone
             self.receiver = receiver
+
+    def hold(self) -> None:
+        """See connections.Peer."""
+        if self.state < _CLOSING and not self._transport.underlying_transport.is_closing():
+            self._transport.underlying_transport.pause_reading()
+
+    def release(self) -> None:
+        """See connections.Peer."""
+        if self.state == _OPEN and not self._transport.underlying_transport.is_closing():
+            self._transport.underlying_transport.resume_reading()
 
     # What the wheel calls
 
@@ -206,7 +224,8 @@ class Connection(WSListener):
         if self.state == _SLOW:
             self.state = _OPEN
             self.heard = True  # it reads: that is life
-            self._transport.underlying_transport.resume_reading()
+            if not self._books.held(self):
+                self._transport.underlying_transport.resume_reading()
 
     # The rest
 

@@ -82,7 +82,7 @@ class TrioWebsocketEngine:
     async def _probe(self) -> None:
         with self._probing:
             while True:
-                self.connections.gates.probe()
+                self.connections.probe()
                 await trio.sleep(WINDOW_S)
 
     async def _emptied(self) -> None:
