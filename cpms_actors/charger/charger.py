@@ -16,7 +16,7 @@ from cpms_actors.bus import commands
 from cpms_actors.bus.commands import CallAnswer
 from cpms_actors.charger.behaviour import Behaviour
 from cpms_actors.charger.line import Line
-from cpms_actors.charger.live import Answer, Ask, Asked, Inbound, Live, Note
+from cpms_actors.charger.live import HELD, Answer, Ask, Asked, Inbound, Live, Note
 from cpms_actors.charger.office import Office, Slot, Then
 from cpms_actors.domain.access import ChargerRecord
 from cpms_actors.domain.events import Booted, Connected, Disconnected, Fact, Parked, TransactionEnded, TransactionStarted
@@ -366,6 +366,8 @@ class Charger:
             text = f"{action_name} is not for a CSMS to send in OCPP {version}"
             return CallAnswer("failed", code=commands.UNKNOWN_ACTION, text=text)
         boot = self.actor.state.boot
+        if boot == HELD:
+            boot = "Pending"
         if (boot == "Pending" and action_name in _REMOTE) or (boot == "Rejected" and action_name not in _TRIGGERS):
             text = f"its BootNotification was answered {boot}: {action_name} must wait until it is accepted"
             return CallAnswer("failed", code=commands.NOT_ALLOWED, text=text)

@@ -35,6 +35,8 @@ class LivePort(Protocol):
 
     def take(self, key: str) -> bytes | None: ...
 
+    def peek(self, key: str) -> bytes | None: ...
+
     def put(self, key: str, live: bytes) -> None: ...
 
     def save(self, key: str, epoch: int, live: bytes, then: Then) -> bool: ...
@@ -116,6 +118,14 @@ class Office:
         """The live state a charger starts with: its last checkpoint, or nothing known."""
         saved = self._live.take(charger_key(slot.number, tenant, charger))
         return _decode_live(saved) if saved is not None else Live()
+
+    def was_charging(self, slot: int, tenant: str, charger: str) -> bool:
+        """Whether a charger that is not here had a running transaction when it was last saved."""
+        saved = self._live.peek(charger_key(slot, tenant, charger))
+        try:
+            return saved is not None and bool(_decode_live(saved).open)
+        except msgspec.DecodeError:  # its door will say so
+            return False
 
     def encode_live(self, live: Live) -> bytes:
         """A live state as a checkpoint holds it."""

@@ -10,7 +10,7 @@ from random import Random
 from typing import Final, Generic, Protocol, TypeVar
 
 from cpms_actors.gateway.engine import Admitted, Door, Head, Limits, Refused
-from cpms_actors.gateway.gates import MESSAGES_BURST_S, Gates
+from cpms_actors.gateway.gates import MESSAGES_BURST_S, Charging, Gates, nobody
 from cpms_actors.gateway.handshake import overloaded
 from cpms_actors.gateway.pings import Pinged, Rounds, Wheel
 from cpms_actors.observe import logs
@@ -55,6 +55,7 @@ class Connections(Generic[_Peer]):
         counters: Counters,
         chance: Callable[[], float] | None = None,
         clock: Callable[[], float] = time.monotonic,
+        charging: Charging = nobody,
     ) -> None:
         self.limits = limits
         self.rounds = Rounds.of(limits.ping_interval_s, limits.pong_deadline_s)
@@ -62,7 +63,7 @@ class Connections(Generic[_Peer]):
         self._door = door
         self._chance = chance or Random().random
         self._clock = clock
-        self.gates = Gates(limits, counters, self._chance, clock)
+        self.gates = Gates(limits, counters, self._chance, clock, charging)
         self._wheel: Wheel[_Peer] = Wheel(self.rounds.spokes)
         self._held: dict[_Peer, float] = {}  # and until when
         self._open = counters.gauge("gateway.open", bound=limits.connections)

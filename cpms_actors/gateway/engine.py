@@ -148,6 +148,10 @@ class Engine(Protocol):
         """Connections whose handshake is complete and whose `on_closed` has not been called."""
         ...
 
+    def boot_wait_s(self) -> float:
+        """Within how many seconds a charger that has just started is to ask again, because others wait already; 0: accept it."""
+        ...
+
     async def start(self) -> int:
         """Listen. Returns the port, which matters when port 0 was asked for. Raises OSError when the address cannot be bound."""
         ...

@@ -159,7 +159,7 @@ class Worker:
         )
         gateway = replace(self.settings.gateway, port=self.port or self.settings.gateway.port)
         async with trio.open_nursery() as nursery:
-            engine = engine_of(gateway, self._door(lookups), self._counters, nursery, self._siblings)
+            engine = engine_of(gateway, self._door(lookups), self._counters, nursery, self._siblings, self._charging)
             on_loop = self._bridge.on_host if engine.loop == "asyncio" else _here
             self.port = await on_loop(engine.start)
             self._engine = engine
@@ -184,6 +184,17 @@ class Worker:
 
         return answer
 
+    def _charging(self, path: bytes) -> bool:
+        """Whether the charger of this path has a running transaction, as far as this worker knows: the gates let it in first."""
+        names = parse_path(path)
+        if names is None:
+            return False
+        charger = self._chargers.get(names)
+        return bool(charger.actor.state.open) if charger is not None else self._office.was_charging(slot_of(*names), *names)
+
+    def _boot_wait_s(self) -> float:
+        return self._engine.boot_wait_s() if self._engine is not None else 0.0
+
     def _receiver(self, admission: Admission) -> Receiver:
         charger = self._charger(admission.tenant, admission.record)
         charger.expect()
@@ -201,7 +212,8 @@ class Worker:
     def _behaviour(self, tenant: Tenant) -> Behaviour:
         behaviour = self._behaviours.get(tenant.id)
         if behaviour is None:
-            behaviour = Behaviour(self._dialects, tenant, planted_bug=self.settings.charging.planted_bug)
+            planted = self.settings.charging.planted_bug
+            behaviour = Behaviour(self._dialects, tenant, planted_bug=planted, boot_wait_s=self._boot_wait_s)
             self._behaviours[tenant.id] = behaviour
         return behaviour
 

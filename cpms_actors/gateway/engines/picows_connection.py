@@ -21,6 +21,7 @@ from cpms_actors.gateway import engine
 from cpms_actors.gateway.connections import Connections
 from cpms_actors.gateway.deflate import DEFLATE_BYTES_MIN, BadMessage, Deflate
 from cpms_actors.gateway.engine import Door, Limits, Receiver
+from cpms_actors.gateway.gates import Charging
 from cpms_actors.observe.counters import Counters
 
 _TEXT: Final = WSMsgType.TEXT
@@ -66,8 +67,8 @@ class _Partial:
 class Books(Connections["Connection"]):
     """The books of the engine, and the texts of this round: what the loop read in one go, a buffer per socket at most."""
 
-    def __init__(self, door: Door, limits: Limits, counters: Counters) -> None:
-        super().__init__(door, limits, counters)
+    def __init__(self, door: Door, limits: Limits, counters: Counters, charging: Charging) -> None:
+        super().__init__(door, limits, counters, charging=charging)
         self.texts: list[tuple[Connection, bytes]] = []
 
     def begin(self) -> None:
