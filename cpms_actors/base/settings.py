@@ -69,6 +69,7 @@ class Charging(Struct, frozen=True, forbid_unknown_fields=True):
 
     mailbox_max: int = 64  # frames that may wait while a turn is unfinished
     commands_max: int = 32  # CSMS-initiated calls that may wait per charger
+    commands_per_s: int = 500  # CSMS-initiated calls of one worker, after a burst of one second's worth; 0: no limit
     call_timeout_s: float = 30.0
     authorize_timeout_s: float = 4.0
     verdict_ttl_s: float = 60.0

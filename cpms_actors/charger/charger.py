@@ -342,10 +342,12 @@ class Charger:
                 self._turnstile = anyio.Lock()
             self._calls += 1
             try:
-                with anyio.move_on_after(timeout_s):
+                with anyio.move_on_after(timeout_s) as waiting:
                     async with self._turnstile:
+                        answer = await self._its_turn(waiting.deadline)
                         # While it waited, the charger may have reconnected, with another version, or been told to wait.
-                        answer = _GONE if self.line is not line else self._refuse_call(line, action_name, payload)
+                        if answer is None:
+                            answer = _GONE if self.line is not line else self._refuse_call(line, action_name, payload)
                         if answer is None:
                             answer = await self._call_now(line, action_name, payload, timeout_s)
             finally:
@@ -355,6 +357,22 @@ class Charger:
         if answer.kind != "result":
             self._office.counters.calls_failed += 1
         return answer
+
+    async def _its_turn(self, deadline: float) -> CallAnswer | None:
+        """Wait until this worker may send another call; BUSY, at once, when that would be after the deadline."""
+        office = self._office
+        if office.commands is None:
+            return None
+        now = anyio.current_time()
+        wait_s = office.commands.book(now, deadline - now)
+        if wait_s is None:
+            office.counters.calls_over_rate += 1
+            text = f"this worker sends {office.settings.commands_per_s} calls a second and has too many to send already; try again"
+            return CallAnswer("failed", code=commands.BUSY, text=text)
+        if wait_s:
+            office.counters.calls_delayed += 1
+            await anyio.sleep(wait_s)
+        return None
 
     def _refuse_call(self, line: Line | None, action_name: str, payload: bytes) -> CallAnswer | None:
         """Why the call cannot be sent on this line; None when it can."""

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import msgspec
 from msgspec import Struct
 
+from cpms_actors.base.buckets import TokenBucket
 from cpms_actors.base.errors import Unavailable
 from cpms_actors.base.settings import Charging
 from cpms_actors.bus.subjects import charger_key
@@ -70,6 +71,8 @@ class Counters(Struct):
     taken_over: int = 0
     calls: int = 0
     calls_failed: int = 0
+    calls_delayed: int = 0
+    calls_over_rate: int = 0
 
 
 class Slot:
@@ -109,6 +112,7 @@ class Office:
         self.new_id = new_id
         self.tasks = tasks
         self.ids = TransactionIds()
+        self.commands = TokenBucket(settings.commands_per_s) if settings.commands_per_s > 0 else None
         self.verdicts = Verdicts(settings.verdict_ttl_s)
         self.counters = Counters()
         self._live = live
