@@ -62,6 +62,8 @@ class WorkerStatus(Struct, frozen=True):
     """How one worker is doing. Counters count since `started_at` (ms); rates are per second over the last seconds.
 
     `journal` is keyed by lane ("0", "1", …). `refusals` counts what was turned away, by reason; `counters` is whatever else counts.
+    `host_lag_ms` and `guest_lag_ms` are how late uvloop and trio were at worst in the last seconds, `loop_lag_ms` the worse of them;
+    `health` is "ok" or "late", and "" from a worker that does not tell.
     """
 
     name: str
@@ -78,6 +80,9 @@ class WorkerStatus(Struct, frozen=True):
     journal: dict[str, LaneJournal] = field(default_factory=dict)
     refusals: dict[str, int] = field(default_factory=dict)
     counters: dict[str, int] = field(default_factory=dict)
+    host_lag_ms: float = 0.0
+    guest_lag_ms: float = 0.0
+    health: str = ""
 
 
 REVISION_DECODER: Final = msgspec.msgpack.Decoder(int)

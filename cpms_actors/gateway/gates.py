@@ -53,16 +53,16 @@ class Backlog:
         self._at = 0.0
         self._waiting = 0.0
 
-    def needs_s(self, now: float, per_s: float) -> float:
-        """How many seconds the queue needs, with as much again for those who come for the first time."""
-        return 2.0 * max(0.0, self._waiting - (now - self._at) * per_s) / per_s
+    def waiting(self, now: float, per_s: float) -> float:
+        """How many are in the queue."""
+        return max(0.0, self._waiting - (now - self._at) * per_s) if self._waiting else 0.0
 
     def retry_after_s(self, now: float, per_s: float, chance: float) -> int:
         """Count one more refused, and say when it is to return, in whole seconds. `per_s` have their turn, `chance` is 0 … 1.
 
         Drawn from twice the time that the queue needs: half of what is let in is left for those who come for the first time.
         """
-        self._waiting = max(0.0, self._waiting - (now - self._at) * per_s) + 1.0
+        self._waiting = self.waiting(now, per_s) + 1.0
         self._at = now
         shortest, longest = RETRY_AFTER_S
         spread_s = min(longest - shortest, max(SPREAD_S_MIN, 2.0 * self._waiting / per_s))
@@ -127,6 +127,7 @@ class Gates:
         self._by_rate = counters.counter("gateway.gate.rate")
         self._by_lag = counters.counter("gateway.gate.lag")
         self._by_flapping = counters.counter("gateway.gate.flapping")
+        self._queue = counters.gauge("gateway.queue")
         self._by_boot = counters.counter("gateway.gate.boot")
         self._first = counters.counter("gateway.first")
 
@@ -162,14 +163,18 @@ class Gates:
 
         There is one when the loop is late again and again, and when the refused need longer than a first one is told to wait.
         """
-        limit = self._limit
-        by_lag = limit.allowed / WINDOW_S if limit is not None else math.inf
-        per_s = min(self._per_s or math.inf, by_lag)
-        needs_s = self._backlog.needs_s(self._clock(), per_s) if per_s < math.inf else 0.0
-        if needs_s <= SPREAD_S_MIN and by_lag > WINDOW_LATE / WINDOW_S:
+        limit, per_s = self._limit, self._per_s_now
+        needs_s = 2.0 * self._backlog.waiting(self._clock(), per_s) / per_s
+        if needs_s <= SPREAD_S_MIN and (limit is None or limit.allowed > WINDOW_LATE):
             return 0.0
         self._by_boot.value += 1
         return min(float(RETRY_AFTER_S[1]), max(SPREAD_S_MIN, needs_s))
+
+    @property
+    def _per_s_now(self) -> float:
+        """How many the gates let in per second at present."""
+        by_lag = self._limit.allowed / WINDOW_S if self._limit is not None else math.inf
+        return min(self._per_s or math.inf, by_lag)
 
     def watched(self, admitted: Admitted, path: bytes) -> Admitted:
         """The same, with an eye on whether it flaps."""
@@ -188,6 +193,7 @@ class Gates:
             lag_ms = max(0.0, now - self._probed - WINDOW_S) * 1000.0
             self._lag.set(round(lag_ms))
             self._flapping.set(len(self._flaps) if self._flaps is not None else 0)
+            self._queue.set(round(self._backlog.waiting(now, self._per_s_now)))
             if self._limit is not None:
                 self._limit.window(lag_ms)
         self._probed = now

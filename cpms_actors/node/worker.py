@@ -9,7 +9,8 @@
     ├── turns          tasks of turns that wait for an answer: they end while the journal still writes
     ├── desk           what operators ask of it and of its chargers
     ├── gateway        the WebSocket engine        host loop, or trio for the reference engine
-    └── housekeeping   forgets idle chargers, measures lag
+    ├── lag            how late both loops are    host loop and trio
+    └── housekeeping   forgets idle chargers, measures the rate
 
 Here ports meet adapters; the rules are elsewhere.
 """
@@ -45,6 +46,7 @@ from cpms_actors.domain.events import IdToken
 from cpms_actors.gateway.engine import Admitted, Door, Engine, Head, Receiver, Refused
 from cpms_actors.gateway.engines.choice import engine_of
 from cpms_actors.gateway.handshake import Admission, Lookups, door, overloaded
+from cpms_actors.node.lag import Lag, health
 from cpms_actors.node.siblings import Siblings, siblings
 from cpms_actors.node.worker_bus import Bus
 from cpms_actors.node.worker_desk import Desk, lane_journals
@@ -105,7 +107,8 @@ class Worker:
         self._registry: Registry | None = None
         self._lessee = Lessee(self._office.ids, bridge, bus)
         self._engine: Engine | None = None
-        self._lag_ms = 0.0
+        self._host_lag = Lag(self._counters.gauge("loop.host_lag_ms"))
+        self._guest_lag = Lag(self._counters.gauge("loop.guest_lag_ms"))
         self._rate = 0.0
         self.port = 0
 
@@ -135,6 +138,7 @@ class Worker:
                 ChildSpec("turns", self._turns.run),
                 ChildSpec("desk", self._desk.run),
                 ChildSpec("gateway", self._serve_chargers),
+                ChildSpec("lag", self._measure_lag),
                 ChildSpec("housekeeping", self._keep_house),
             ],
         )
@@ -274,7 +278,7 @@ class Worker:
             messages_in=office.counters.messages_in,
             messages_out=office.counters.messages_out,
             messages_in_per_s=self._rate,
-            loop_lag_ms=self._lag_ms,
+            loop_lag_ms=max(self._host_lag.worst_ms, self._guest_lag.worst_ms),
             memory_bytes=psutil.Process().memory_info().rss,
             journal=lane_journals(self._journal),
             refusals={
@@ -296,17 +300,25 @@ class Worker:
                 "verdicts_offline": office.verdicts.offline,
                 **self._slots.counters(),
             },
+            host_lag_ms=self._host_lag.worst_ms,
+            guest_lag_ms=self._guest_lag.worst_ms,
+            health=health(self.settings.gateway.lag_max_ms, self._host_lag, self._guest_lag),
         )
 
+    async def _measure_lag(self, started: Callable[[], None]) -> None:
+        started()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._guest_lag.run)
+            await self._bridge.on_host(self._host_lag.run)
+
     async def _keep_house(self, started: Callable[[], None]) -> None:
-        """Forget chargers that are gone and measure how late the loop is."""
+        """Forget chargers that are gone and measure the rate of messages."""
         started()
         counted = self._office.counters.messages_in
         while True:
             before = trio.current_time()
             await trio.sleep(HOUSEKEEPING_S)
             elapsed = trio.current_time() - before
-            self._lag_ms = max(0.0, elapsed - HOUSEKEEPING_S) * 1000
             now = self._office.counters.messages_in
             self._rate = (now - counted) / elapsed
             counted = now
