@@ -367,7 +367,7 @@ class Charger:
         wait_s = office.commands.book(now, deadline - now)
         if wait_s is None:
             office.counters.calls_over_rate += 1
-            text = f"this worker sends {office.settings.commands_per_s} calls a second and has too many to send already; try again"
+            text = f"this worker sends {office.settings.commands_per_s} calls a second and has too many to send already"
             return CallAnswer("failed", code=commands.BUSY, text=text)
         if wait_s:
             office.counters.calls_delayed += 1
