@@ -86,6 +86,9 @@ class _Ports:
     def take(self, key: str) -> bytes | None:
         return None
 
+    def peek(self, key: str) -> bytes | None:
+        return None
+
     def put(self, key: str, live: bytes) -> None:
         raise AssertionError("a charger left")
 

@@ -94,7 +94,7 @@ async def worker(
         settings = Settings(
             nats=Nats(url=bus.system_url),
             # The rate gate is off: what a worker could do is asked, not what it is allowed.
-            gateway=Gateway(host=HOST, port=DataDir(folder).port("gateway"), engine=engine, admissions_per_s=0),
+            gateway=Gateway(host=HOST, port=DataDir(folder).port("gateway"), engine=engine, admissions_per_s=0, messages_per_s=0),
             logs=Logs(level="warning"),
             credential_key=key,
             data=str(folder),

@@ -43,7 +43,8 @@ class Gateway(Struct, frozen=True, forbid_unknown_fields=True):
     """Sockets. Sizes in bytes, times in seconds, lag in milliseconds.
 
     `inner_host` is the address on which workers of other nodes carry connections to this one; empty: `host`, unless that is every
-    address. The last three are gates against storms of reconnects, which refuse with 503 and a Retry-After; 0 opens a gate for good.
+    address. The last four are gates, and 0 opens one for good: three against storms of reconnects, which refuse with 503 and a
+    Retry-After, and one against chargers that send without end, which are not read from for as long as they are ahead.
     """
 
     host: str = "127.0.0.1"
@@ -60,6 +61,7 @@ class Gateway(Struct, frozen=True, forbid_unknown_fields=True):
     admissions_per_s: int = 2000  # after a burst of one second's worth
     lag_max_ms: float = 250.0  # a loop that is later than this lets in fewer, until it is not
     flaps_max: int = 6  # connections within a minute that end within ten seconds and without a message, then the charger is held off
+    messages_per_s: int = 20  # of one charger, after a burst of twenty seconds' worth
 
 
 class Charging(Struct, frozen=True, forbid_unknown_fields=True):
@@ -67,6 +69,7 @@ class Charging(Struct, frozen=True, forbid_unknown_fields=True):
 
     mailbox_max: int = 64  # frames that may wait while a turn is unfinished
     commands_max: int = 32  # CSMS-initiated calls that may wait per charger
+    commands_per_s: int = 500  # CSMS-initiated calls of one worker, after a burst of one second's worth; 0: no limit
     call_timeout_s: float = 30.0
     authorize_timeout_s: float = 4.0
     verdict_ttl_s: float = 60.0

@@ -20,7 +20,7 @@ Kind = Literal["result", "error", "failed"]
 NOT_CONNECTED: Final = "NotConnected"  # the charger has no connection
 DISCONNECTED: Final = "Disconnected"  # the connection ended while the call was outstanding
 TIMEOUT: Final = "Timeout"  # no answer within timeout_s
-BUSY: Final = "Busy"  # more calls wait for this charger than charging.commands_max
+BUSY: Final = "Busy"  # more calls wait for this charger than charging.commands_max, or for the worker than it may send within timeout_s
 UNKNOWN_ACTION: Final = "UnknownAction"  # no action that a CSMS may send in the charger's version of OCPP
 INVALID_PAYLOAD: Final = "InvalidPayload"  # the payload does not fit the action's request
 NOT_ALLOWED: Final = "NotAllowed"  # the charger's boot status forbids the action (OCPP 1.6 section 4.2)
@@ -62,6 +62,8 @@ class WorkerStatus(Struct, frozen=True):
     """How one worker is doing. Counters count since `started_at` (ms); rates are per second over the last seconds.
 
     `journal` is keyed by lane ("0", "1", …). `refusals` counts what was turned away, by reason; `counters` is whatever else counts.
+    `host_lag_ms` and `guest_lag_ms` are how late uvloop and trio were at worst in the last seconds, `loop_lag_ms` the worse of them;
+    `health` is "ok" or "late", and "" from a worker that does not tell.
     """
 
     name: str
@@ -78,6 +80,9 @@ class WorkerStatus(Struct, frozen=True):
     journal: dict[str, LaneJournal] = field(default_factory=dict)
     refusals: dict[str, int] = field(default_factory=dict)
     counters: dict[str, int] = field(default_factory=dict)
+    host_lag_ms: float = 0.0
+    guest_lag_ms: float = 0.0
+    health: str = ""
 
 
 class Replaced(Struct, frozen=True):

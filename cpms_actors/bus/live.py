@@ -126,6 +126,10 @@ class LiveStore:
         """The live state a charger had when its last owner saved it, once."""
         return self._loaded.pop(key, None)
 
+    def peek(self, key: str) -> bytes | None:
+        """The same, and it stays there."""
+        return self._loaded.get(key)
+
     def put(self, key: str, live: bytes) -> None:
         """Keep a live state in this process, for a charger that left and may come back; nothing is written."""
         self._loaded[key] = live

@@ -15,7 +15,7 @@ from typing import Any, Final
 from msgspec import ValidationError
 from msgspec.structs import replace
 
-from cpms_actors.charger.live import Answer, Ask, Asked, Inbound, Live, Note, OpenTransaction, spread
+from cpms_actors.charger.live import HELD, Answer, Ask, Asked, Inbound, Live, Note, OpenTransaction, share, spread
 from cpms_actors.domain.access import Tenant
 from cpms_actors.domain.events import (
     Parked,
@@ -35,7 +35,13 @@ from supervisors.actor import Decision
 SEEN_EVERY_MS: Final = 60_000
 PENDING_INTERVAL_S: Final = 60
 GATED: Final = ("Pending", "Rejected")
+SILENT: Final = (*GATED, HELD)  # what a charger's boot is when it may not speak
+PENDING_FIRST_S: Final = 5  # the soonest that a charger is asked back for a queue
 PLANTED_VENDOR: Final = "cpms.test"
+
+
+def _no_queue() -> float:
+    return 0.0
 
 
 class PlantedBug(Exception):
@@ -43,10 +49,22 @@ class PlantedBug(Exception):
 
 
 class Behaviour:
-    """The decisions for the chargers of one tenant. Shared by all of them, so that a new policy holds for all at once."""
+    """The decisions for the chargers of one tenant. Shared by all of them, so that a new policy holds for all at once.
 
-    def __init__(self, dialects: Mapping[str, Dialect], tenant: Tenant, *, planted_bug: bool = False) -> None:
+    `boot_wait_s` says within how many seconds a charger that has just started is to ask again because there is a queue, 0 without one.
+    It is asked for such a charger only.
+    """
+
+    def __init__(
+        self,
+        dialects: Mapping[str, Dialect],
+        tenant: Tenant,
+        *,
+        planted_bug: bool = False,
+        boot_wait_s: Callable[[], float] = _no_queue,
+    ) -> None:
         self.tenant = tenant
+        self._boot_wait_s = boot_wait_s
         self._dialects = dialects
         self._planted_bug = planted_bug
         self._doubts = Doubts()  # nearly always empty: the next message uses it again
@@ -73,8 +91,8 @@ class Behaviour:
             return self._refuse(
                 state, inbound, "NotSupported", f"{call.action} does not travel as this message type", "wrong_message_type"
             )
-        if state.boot != "Accepted" and state.boot in GATED and rule.kind is not Kind.BOOT:
-            text = f"BootNotification was answered {state.boot}: boot first"
+        if state.boot != "Accepted" and state.boot in SILENT and rule.kind is not Kind.BOOT:
+            text = f"BootNotification was answered {'Pending' if state.boot == HELD else state.boot}: boot first"
             return self._refuse(state, inbound, "SecurityError", text, "not_accepted")
         doubts = self._doubts
         if doubts.reasons:
@@ -121,6 +139,8 @@ class Behaviour:
 
     def _boot(self, state: Live, inbound: Inbound, dialect: Dialect, rule: Rule, request: Any, doubts: Doubts) -> Decision[Live]:
         status = inbound.boot_policy
+        if status == "Accepted" and not state.boot and not state.open and (wait_s := self._boot_wait_s()):
+            return self._hold(state, inbound, dialect, request, wait_s)
         heartbeat = self.tenant.heartbeat_s
         # A rejected charger is silent for the interval (1.6 4.2): as long as a heartbeat; a pending one is asked back sooner.
         interval = spread(inbound.call.id, min(PENDING_INTERVAL_S, heartbeat) if status == "Pending" else heartbeat)
@@ -129,6 +149,16 @@ class Behaviour:
         gate = status != state.boot and (status in GATED or state.boot in GATED)
         new = replace(state, boot=status, seen_at=inbound.now)
         return Decision(new, (Answer(inbound, answer, dialect.boot(request, status), durable=gate, checkpoint=gate),))
+
+    def _hold(self, state: Live, inbound: Inbound, dialect: Dialect, request: Any, wait_s: float) -> Decision[Live]:
+        """There is a queue: nobody whom we have accepted or who is charging waits, and whoever waited once does not wait again.
+
+        Pending (1.6 4.2; 2.0.1 B02), but for us alone: nothing of it is durable, and another worker knows nothing of it.
+        """
+        interval = PENDING_FIRST_S + round(share(inbound.call.id) * wait_s)
+        answer = frames.result(inbound.call.id, dialect.boot_answer("Pending", interval, inbound.now))
+        new = replace(state, boot=HELD, seen_at=inbound.now)
+        return Decision(new, (Answer(inbound, answer, dialect.boot(request, "Pending")),))
 
     def _heartbeat(self, state: Live, inbound: Inbound, dialect: Dialect, rule: Rule, request: Any, doubts: Doubts) -> Decision[Live]:
         now = inbound.now

@@ -16,7 +16,7 @@ from cpms_actors.bus import commands
 from cpms_actors.bus.commands import CallAnswer
 from cpms_actors.charger.behaviour import Behaviour
 from cpms_actors.charger.line import Line
-from cpms_actors.charger.live import Answer, Ask, Asked, Inbound, Live, Note
+from cpms_actors.charger.live import HELD, Answer, Ask, Asked, Inbound, Live, Note
 from cpms_actors.charger.moving import Moved, MovedCall, OpenCall, packed, unpacked
 from cpms_actors.charger.office import Office, Slot, Then
 from cpms_actors.domain.access import ChargerRecord
@@ -410,13 +410,16 @@ class Charger:
         timeout_s = max(0, asked.until - self._office.clock()) / 1000
         asked.turn = anyio.Event()
         try:
-            with anyio.move_on_after(timeout_s) as asked.scope:
+            with anyio.move_on_after(timeout_s) as scope:
+                asked.scope = scope
                 while self._calls[0] is not asked:
                     await asked.turn.wait()
+                if not asked.id:
+                    answer = await self._its_turn(scope.deadline)
                 # While it waited, the charger may have reconnected, with another version, or been told to wait.
-                if line is None or self.line is not line:
+                if answer is None and (line is None or self.line is not line):
                     answer = _GONE
-                elif not asked.id:
+                elif answer is None and not asked.id:
                     answer = self._refuse_call(line, asked.action, asked.payload)
                 if answer is None:
                     answer = await self._call_now(asked, line, timeout_s)
@@ -432,6 +435,22 @@ class Charger:
             self._office.counters.calls_failed += 1
         return answer
 
+    async def _its_turn(self, deadline: float) -> CallAnswer | None:
+        """Wait until this worker may send another call; BUSY, at once, when that would be after the deadline."""
+        office = self._office
+        if office.commands is None:
+            return None
+        now = anyio.current_time()
+        wait_s = office.commands.book(now, deadline - now)
+        if wait_s is None:
+            office.counters.calls_over_rate += 1
+            text = f"this worker sends {office.settings.commands_per_s} calls a second and has too many to send already"
+            return CallAnswer("failed", code=commands.BUSY, text=text)
+        if wait_s:
+            office.counters.calls_delayed += 1
+            await anyio.sleep(wait_s)
+        return None
+
     def _refuse_call(self, line: Line | None, action_name: str, payload: bytes) -> CallAnswer | None:
         """Why the call cannot be sent on this line; None when it can."""
         if line is None:
@@ -442,6 +461,8 @@ class Charger:
             text = f"{action_name} is not for a CSMS to send in OCPP {version}"
             return CallAnswer("failed", code=commands.UNKNOWN_ACTION, text=text)
         boot = self.actor.state.boot
+        if boot == HELD:
+            boot = "Pending"
         if (boot == "Pending" and action_name in _REMOTE) or (boot == "Rejected" and action_name not in _TRIGGERS):
             text = f"its BootNotification was answered {boot}: {action_name} must wait until it is accepted"
             return CallAnswer("failed", code=commands.NOT_ALLOWED, text=text)

@@ -20,6 +20,7 @@ STARTS_MAX: Final = 8
 ENDED_MAX: Final = 8
 OPEN_MAX: Final = 64
 CONNECTORS_MAX: Final = 64
+HELD: Final = "Held"  # `Live.boot` of a charger that was answered Pending because there was a queue, not because somebody wants it so
 
 
 class OpenTransaction(Struct, frozen=True, array_like=True, gc=False):
@@ -34,9 +35,9 @@ class OpenTransaction(Struct, frozen=True, array_like=True, gc=False):
 class Live(Struct, frozen=True, array_like=True, gc=False):
     """What the actor knows.
 
-    `boot` is what the last BootNotification was answered, "" when we saw none: a charger may reconnect without one (OCPP 1.6 5.4, 2.1
-    part 4 5.4). `starts` holds the content keys of the last StartTransactions with the ids they got, so that a retry under a new
-    message id gets the same transaction. `ended` are the last that ended: a late start must not open them again.
+    `boot` is what the last BootNotification was answered, or HELD, and "" when we saw none: a charger may reconnect without one (OCPP
+    1.6 5.4, 2.1 part 4 5.4). `starts` holds the content keys of the last StartTransactions with the ids they got, so that a retry
+    under a new message id gets the same transaction. `ended` are the last that ended: a late start must not open them again.
     """
 
     boot: str = ""
@@ -122,5 +123,9 @@ class Ask(Struct, frozen=True, gc=False):
 
 def spread(message_id: str, interval_s: int) -> int:
     """The interval, moved by up to a tenth either way. Message ids differ over a fleet and from boot to boot: they are the chance."""
-    chance = crc32(message_id.encode()) / 0xFFFFFFFF
-    return max(1, round(interval_s * (0.9 + 0.2 * chance)))
+    return max(1, round(interval_s * (0.9 + 0.2 * share(message_id))))
+
+
+def share(message_id: str) -> float:
+    """What this message draws of 0 … 1."""
+    return crc32(message_id.encode()) / 0xFFFFFFFF

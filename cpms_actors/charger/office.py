@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import msgspec
 from msgspec import Struct
 
+from cpms_actors.base.buckets import TokenBucket
 from cpms_actors.base.errors import Unavailable
 from cpms_actors.base.settings import Charging
 from cpms_actors.bus.subjects import charger_key
@@ -34,6 +35,8 @@ class LivePort(Protocol):
     """The checkpoints: `bus.live.LiveStore`."""
 
     def take(self, key: str) -> bytes | None: ...
+
+    def peek(self, key: str) -> bytes | None: ...
 
     def put(self, key: str, live: bytes) -> None: ...
 
@@ -68,6 +71,8 @@ class Counters(Struct):
     taken_over: int = 0
     calls: int = 0
     calls_failed: int = 0
+    calls_delayed: int = 0
+    calls_over_rate: int = 0
 
 
 class Slot:
@@ -107,6 +112,7 @@ class Office:
         self.new_id = new_id
         self.tasks = tasks
         self.ids = TransactionIds()
+        self.commands = TokenBucket(settings.commands_per_s) if settings.commands_per_s > 0 else None
         self.verdicts = Verdicts(settings.verdict_ttl_s)
         self.counters = Counters()
         self._live = live
@@ -116,6 +122,14 @@ class Office:
         """The live state a charger starts with: its last checkpoint, or nothing known."""
         saved = self._live.take(charger_key(slot.number, tenant, charger))
         return _decode_live(saved) if saved is not None else Live()
+
+    def was_charging(self, slot: int, tenant: str, charger: str) -> bool:
+        """Whether a charger that is not here had a running transaction when it was last saved."""
+        saved = self._live.peek(charger_key(slot, tenant, charger))
+        try:
+            return saved is not None and bool(_decode_live(saved).open)
+        except msgspec.DecodeError:  # its door will say so
+            return False
 
     def encode_live(self, live: Live) -> bytes:
         """A live state as a checkpoint holds it."""

@@ -7,8 +7,9 @@ cpms rollout|drain                                             new processes for
 cpms verbs                                                     the requests themselves, with JSON schemas
 """
 
+from collections.abc import Mapping
 from time import time
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 
@@ -126,6 +127,34 @@ def _kind(field: dict[str, Any]) -> str:
     return str(field.get("format") or field.get("type", "anything"))
 
 
+_HOLD_NOW: Final = {
+    "gateway.queue": "to return",
+    "gateway.held": "read more slowly",
+    "gateway.flapping": "seen flapping",
+}
+_HELD_SO_FAR: Final = {
+    "gateway.gate.rate": "refused by the rate",
+    "gateway.gate.lag": "by the loop's lag",
+    "gateway.gate.flapping": "for flapping",
+    "gateway.open.refused": "for want of room",
+    "gateway.opening.refused": "handshakes too many",
+    "gateway.first": "let in first, charging",
+    "gateway.gate.boot": "boots put off",
+    "gateway.gate.messages": "times read more slowly",
+    "calls_delayed": "calls delayed",
+    "calls_over_rate": "calls refused by the rate",
+}
+
+
+def gates_of(counters: Mapping[str, int]) -> str:
+    """What the gates of a worker hold back now and have done since it started, where there is anything; else empty."""
+    now, so_far = (
+        ", ".join(f"{counters[name]} {words}" for name, words in table.items() if counters.get(name))
+        for table in (_HOLD_NOW, _HELD_SO_FAR)
+    )
+    return "; ".join(part for part in (now and f"now {now}", so_far and f"so far {so_far}") if part)
+
+
 def _show_status(answered: fleet.FleetStatus) -> None:
     totals = answered.totals
     now = time() * 1000
@@ -134,10 +163,24 @@ def _show_status(answered: fleet.FleetStatus) -> None:
         f" {totals.open_transactions} transactions, {totals.messages_in_per_s:.1f} messages/s"
     )
     print_table(
-        ["worker", ">pid", ">up", ">slots", ">connections", ">transactions", ">messages", ">per s", ">loop lag ms", ">MiB", ">refused"],
+        [
+            "worker",
+            "health",
+            ">pid",
+            ">up",
+            ">slots",
+            ">connections",
+            ">transactions",
+            ">messages",
+            ">per s",
+            ">loops late ms",
+            ">MiB",
+            ">refused",
+        ],
         [
             (
                 each.name,
+                each.health or None,
                 each.pid,
                 duration((now - each.started_at) / 1000),
                 each.slots,
@@ -145,7 +188,7 @@ def _show_status(answered: fleet.FleetStatus) -> None:
                 each.open_transactions,
                 each.messages_in,
                 each.messages_in_per_s,
-                each.loop_lag_ms,
+                f"{each.host_lag_ms:.0f}, {each.guest_lag_ms:.0f}",
                 each.memory_bytes >> 20,
                 sum(each.refusals.values()),
             )
@@ -153,6 +196,9 @@ def _show_status(answered: fleet.FleetStatus) -> None:
         ],
         empty="no worker answers: no charger can connect; `cpms up` or `cpms worker` starts one",
     )
+    for each in answered.workers:
+        if gates := gates_of(each.counters):
+            print_line(f"gates of {each.name}: {gates}")
     print_table(
         [">lane", "owner", ">epoch", ">lag pages", ">lag ms", ">events", ">per s", ">parked", ">failures"],
         [

@@ -104,7 +104,7 @@ class Limits(Struct, frozen=True):
 
     `message_bytes` bounds a message after reassembly and inflation. `outbound_bytes` bounds what waits in this process for one peer.
     `openings` bounds the sockets whose handshake is unfinished, each for at most `handshake_s`; further ones are reset. A closing
-    handshake that the peer does not answer is cut after `close_s`. The last three fields are the gates (gates.py); 0 is no gate.
+    handshake that the peer does not answer is cut after `close_s`. The last four fields are the gates (gates.py); 0 is no gate.
     """
 
     frame_bytes: int
@@ -119,6 +119,7 @@ class Limits(Struct, frozen=True):
     admissions_per_s: int = 0
     lag_max_ms: float = 0.0
     flaps_max: int = 0
+    messages_per_s: int = 0
 
     @classmethod
     def of(cls, gateway: Gateway) -> Self:
@@ -134,6 +135,7 @@ class Limits(Struct, frozen=True):
             admissions_per_s=gateway.admissions_per_s,
             lag_max_ms=gateway.lag_max_ms,
             flaps_max=gateway.flaps_max,
+            messages_per_s=gateway.messages_per_s,
         )
 
 
@@ -145,6 +147,10 @@ class Engine(Protocol):
     @property
     def open_count(self) -> int:
         """Connections whose handshake is complete and whose `on_closed` has not been called."""
+        ...
+
+    def boot_wait_s(self) -> float:
+        """Within how many seconds a charger that has just started is to ask again, because others wait already; 0: accept it."""
         ...
 
     async def start(self) -> int:
@@ -172,7 +178,7 @@ class Movable(Connection, Protocol):
         ...
 
     def hold(self) -> None:
-        """Read nothing more, so that it becomes movable soon."""
+        """Read nothing more, so that it becomes movable soon. May be called more than once."""
         ...
 
 

@@ -5,49 +5,43 @@
               │        └ more than the loop can take at present, by how late it is
               └ more than so many per second
 
-Who is refused is told when to return, and the times are drawn so that the refused come back spread over what the queue needs. The
-rules are pure: time and chance are arguments. Only `Gates`, which puts them together and counts, holds a clock.
+Who is refused is told when to return, and the times are drawn so that the refused come back spread over what the queue needs. Whoever
+has a running transaction goes first: the two gates that count keep a reserve for it, and it is told to return sooner. While there is a
+queue, chargers that have just started are not accepted at once either, see `boot_wait_s`. The rules are pure: time and chance are
+arguments. Only `Gates`, which puts them together and counts, holds a clock.
 """
 
+import math
 from collections.abc import Callable
-from typing import Final
+from typing import Final, TypeAlias
 
+from cpms_actors.base.buckets import TokenBucket
 from cpms_actors.gateway.engine import Admitted, Limits, Refused
 from cpms_actors.gateway.flapping import TABLE_MAX, Flaps, Watch, held_off
 from cpms_actors.gateway.handshake import overloaded
 from cpms_actors.observe.counters import Counters
 
 RETRY_AFTER_S: Final = (5, 120)  # the bounds of what the refused are told
+RETRY_FIRST_S: Final = (1, 4)  # and those with a running transaction
+RESERVE: Final = 0.25  # for them, on top of what the others may take: of a second's worth, and of a window's
 SPREAD_S_MIN: Final = 10.0  # the first of a storm do not know yet that they are many
 
 WINDOW_S: Final = 0.1  # of the adaptive limit, and how often the loop's lag is measured
 WINDOW_FLOOR: Final = 20  # admissions per window that no lag takes away: a charger always gets in some day
 WINDOW_NO_LIMIT: Final = 400  # from here on there is no limit
+WINDOW_LATE: Final = 100  # two late windows in a row: one may be anything, two are too much work
 WINDOW_STEP: Final = 10  # from the floor to no limit in 3.8 s without lag
 
-_LATE_S: Final = 1e-6  # what floats may be wrong by: a bucket that ought to have a whole token has it
+MESSAGES_BURST_S: Final = 20.0  # what a charger may send at once is the limit's worth of so long: hours of what it kept while offline
 
 
-class TokenBucket:
-    """At most `per_s` in a second, after a burst of one second's worth, at least one. Full at first."""
+Charging: TypeAlias = Callable[[bytes], bool]
+"""Whether the charger of a request's path has a running transaction, as far as is known here."""
 
-    __slots__ = ("_at", "_gap_s", "_owed_s", "_room_s")
 
-    def __init__(self, per_s: float) -> None:
-        self._gap_s = 1.0 / per_s
-        self._room_s = max(0.0, 1.0 - self._gap_s)  # a token is there as long as no more than this is owed
-        self._owed_s = 0.0  # until the bucket is full; kept apart from the clock, whose floats are coarse on an old machine
-        self._at = 0.0
-
-    def take(self, now: float) -> bool:
-        """Take a token, if there is one. `now` is in seconds and does not go back."""
-        owed_s = self._owed_s - (now - self._at)
-        if owed_s < 0.0:
-            owed_s = 0.0
-        self._at = now
-        taken = owed_s <= self._room_s + _LATE_S
-        self._owed_s = owed_s + self._gap_s if taken else owed_s
-        return taken
+def nobody(path: bytes) -> bool:
+    """Nothing is known of transactions."""
+    return False
 
 
 class Backlog:
@@ -59,12 +53,16 @@ class Backlog:
         self._at = 0.0
         self._waiting = 0.0
 
+    def waiting(self, now: float, per_s: float) -> float:
+        """How many are in the queue."""
+        return max(0.0, self._waiting - (now - self._at) * per_s) if self._waiting else 0.0
+
     def retry_after_s(self, now: float, per_s: float, chance: float) -> int:
         """Count one more refused, and say when it is to return, in whole seconds. `per_s` have their turn, `chance` is 0 … 1.
 
         Drawn from twice the time that the queue needs: half of what is let in is left for those who come for the first time.
         """
-        self._waiting = max(0.0, self._waiting - (now - self._at) * per_s) + 1.0
+        self._waiting = self.waiting(now, per_s) + 1.0
         self._at = now
         shortest, longest = RETRY_AFTER_S
         spread_s = min(longest - shortest, max(SPREAD_S_MIN, 2.0 * self._waiting / per_s))
@@ -84,27 +82,39 @@ class AdmissionLimit:
         self.allowed = WINDOW_NO_LIMIT
         self._left = WINDOW_NO_LIMIT
 
-    def take(self) -> bool:
-        """Take one of this window's admissions, if one is left."""
-        if self._left <= 0 and self.allowed < WINDOW_NO_LIMIT:
+    def take(self, *, first: bool = False) -> bool:
+        """Take one of this window's admissions, if one is left; `first` may take from the next window's."""
+        if self._left <= (-int(self.allowed * RESERVE) if first else 0) and self.allowed < WINDOW_NO_LIMIT:
             return False
         self._left -= 1
         return True
 
     def window(self, lag_ms: float) -> None:
         """A window is over, and the loop was so late."""
+        taken = max(0, -self._left) if self.allowed < WINDOW_NO_LIMIT else 0
         if lag_ms > self._lag_max_ms:
             self.allowed = max(WINDOW_FLOOR, self.allowed // 2)
         elif lag_ms < self._lag_max_ms / 2:
             self.allowed = min(WINDOW_NO_LIMIT, self.allowed + WINDOW_STEP)
-        self._left = self.allowed
+        self._left = max(0, self.allowed - taken)
 
 
 class Gates:
-    """The gates that the limits ask for, in order, and their counts. `chance` draws from 0 … 1, `clock` tells seconds."""
+    """The gates that the limits ask for, in order, and their counts. `chance` draws from 0 … 1, `clock` tells seconds.
 
-    def __init__(self, limits: Limits, counters: Counters, chance: Callable[[], float], clock: Callable[[], float]) -> None:
-        self._rate = TokenBucket(limits.admissions_per_s) if limits.admissions_per_s > 0 else None
+    `charging` says whether the charger of a path has a running transaction. It is asked only when a gate would refuse.
+    """
+
+    def __init__(
+        self,
+        limits: Limits,
+        counters: Counters,
+        chance: Callable[[], float],
+        clock: Callable[[], float],
+        charging: Charging = nobody,
+    ) -> None:
+        self._charging = charging
+        self._rate = TokenBucket(limits.admissions_per_s, RESERVE) if limits.admissions_per_s > 0 else None
         self._limit = AdmissionLimit(limits.lag_max_ms) if limits.lag_max_ms > 0 else None
         self._flaps = Flaps(limits.flaps_max) if limits.flaps_max > 0 else None
         self._per_s = float(limits.admissions_per_s)
@@ -117,20 +127,54 @@ class Gates:
         self._by_rate = counters.counter("gateway.gate.rate")
         self._by_lag = counters.counter("gateway.gate.lag")
         self._by_flapping = counters.counter("gateway.gate.flapping")
+        self._queue = counters.gauge("gateway.queue")
+        self._by_boot = counters.counter("gateway.gate.boot")
+        self._first = counters.counter("gateway.first")
 
     def refusal(self, path: bytes) -> Refused | None:
         """Why this upgrade request has to wait; None when the door may be asked."""
         now = self._clock()
         if self._rate is not None and not self._rate.take(now):
-            self._by_rate.value += 1
-            return overloaded(self._backlog.retry_after_s(now, self._per_s, self._chance()))
+            charging = self._charging(path)
+            if not charging or not self._rate.take(now, first=True):
+                self._by_rate.value += 1
+                return self._later(now, self._per_s, charging)
+            self._first.value += 1
         if self._limit is not None and not self._limit.take():
-            self._by_lag.value += 1
-            return overloaded(self._backlog.retry_after_s(now, self._limit.allowed / WINDOW_S, self._chance()))
+            charging = self._charging(path)
+            if not charging or not self._limit.take(first=True):
+                self._by_lag.value += 1
+                return self._later(now, self._limit.allowed / WINDOW_S, charging)
+            self._first.value += 1
         if self._flaps is not None and (wait_s := self._flaps.wait_s(path, now)) > 0.0:
             self._by_flapping.value += 1
             return held_off(wait_s)
         return None
+
+    def _later(self, now: float, per_s: float, charging: bool) -> Refused:
+        """Refused, until its turn; whoever is charging is not put into the queue of the others."""
+        if charging:
+            soonest, latest = RETRY_FIRST_S
+            return overloaded(soonest + int(self._chance() * (latest - soonest)))
+        return overloaded(self._backlog.retry_after_s(now, per_s, self._chance()))
+
+    def boot_wait_s(self) -> float:
+        """Within how many seconds a charger that has just started is to ask again, because there is a queue; 0: accept it. Counted.
+
+        There is one when the loop is late again and again, and when the refused need longer than a first one is told to wait.
+        """
+        limit, per_s = self._limit, self._per_s_now
+        needs_s = 2.0 * self._backlog.waiting(self._clock(), per_s) / per_s
+        if needs_s <= SPREAD_S_MIN and (limit is None or limit.allowed > WINDOW_LATE):
+            return 0.0
+        self._by_boot.value += 1
+        return min(float(RETRY_AFTER_S[1]), max(SPREAD_S_MIN, needs_s))
+
+    @property
+    def _per_s_now(self) -> float:
+        """How many the gates let in per second at present."""
+        by_lag = self._limit.allowed / WINDOW_S if self._limit is not None else math.inf
+        return min(self._per_s or math.inf, by_lag)
 
     def watched(self, admitted: Admitted, path: bytes) -> Admitted:
         """The same, with an eye on whether it flaps."""
@@ -149,6 +193,7 @@ class Gates:
             lag_ms = max(0.0, now - self._probed - WINDOW_S) * 1000.0
             self._lag.set(round(lag_ms))
             self._flapping.set(len(self._flaps) if self._flaps is not None else 0)
+            self._queue.set(round(self._backlog.waiting(now, self._per_s_now)))
             if self._limit is not None:
                 self._limit.window(lag_ms)
         self._probed = now

@@ -1,6 +1,9 @@
-"""The listening socket, made the same way for every engine."""
+"""Sockets, the same way for every engine: the one that listens, and what the kernel says of the others."""
 
+import fcntl
 import socket
+import sys
+import termios
 from typing import Final
 
 BACKLOG: Final = 4096  # connections that the kernel completes while the loop is busy; it caps this at net.core.somaxconn
@@ -31,3 +34,13 @@ def endpoint(address: object) -> str:
         return ""
     host, port = address[:2]
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def untaken(descriptor: int) -> int:
+    """How many bytes that were written to a TCP socket the peer's kernel has not taken; 0 where ours does not tell, or it is gone."""
+    waiting = bytearray(4)
+    try:
+        fcntl.ioctl(descriptor, termios.TIOCOUTQ, waiting)
+    except (OSError, ValueError):  # -1 is a socket that was closed
+        return 0
+    return int.from_bytes(waiting, sys.byteorder)

@@ -9,7 +9,8 @@
     ├── turns          tasks of turns that wait for an answer: they end while the journal still writes
     ├── desk           what operators ask of it and of its chargers
     ├── gateway        the WebSocket engine        host loop, or trio for the reference engine
-    ├── housekeeping   forgets idle chargers, measures lag
+    ├── lag            how late both loops are    host loop and trio
+    ├── housekeeping   forgets idle chargers, measures the rate
     └── place          joins the workers that serve; at its stop gives everything to others, before anything else stops
 
 Here ports meet adapters; the rules are elsewhere.
@@ -47,6 +48,7 @@ from cpms_actors.domain.events import IdToken
 from cpms_actors.gateway.engine import Admitted, Door, Engine, Head, Mover, Receiver, Refused
 from cpms_actors.gateway.engines.choice import engine_of
 from cpms_actors.gateway.handshake import Admission, Lookups, door, overloaded
+from cpms_actors.node.lag import Lag, health
 from cpms_actors.node.siblings import Siblings, siblings
 from cpms_actors.node.worker_bus import Bus
 from cpms_actors.node.worker_desk import Desk, lane_journals
@@ -109,7 +111,8 @@ class Worker:
         self._registry: Registry | None = None
         self._lessee = Lessee(self._office.ids, bridge, bus)
         self._engine: Engine | None = None
-        self._lag_ms = 0.0
+        self._host_lag = Lag(self._counters.gauge("loop.host_lag_ms"))
+        self._guest_lag = Lag(self._counters.gauge("loop.guest_lag_ms"))
         self._rate = 0.0
         self.port = 0
 
@@ -139,6 +142,7 @@ class Worker:
                 ChildSpec("turns", self._turns.run),
                 ChildSpec("desk", self._desk.run),
                 ChildSpec("gateway", self._serve_chargers),
+                ChildSpec("lag", self._measure_lag),
                 ChildSpec("housekeeping", self._keep_house),
                 ChildSpec("place", self._keep_place, shutdown_s=LEAVE_S),
             ],
@@ -164,7 +168,7 @@ class Worker:
         )
         gateway = replace(self.settings.gateway, port=self.port or self.settings.gateway.port)
         async with trio.open_nursery() as nursery:
-            engine = engine_of(gateway, self._door(lookups), self._counters, nursery, self._siblings)
+            engine = engine_of(gateway, self._door(lookups), self._counters, nursery, self._siblings, self._charging)
             on_loop = self._bridge.on_host if engine.loop == "asyncio" else _here
             self.port = await on_loop(engine.start)
             self._engine = engine
@@ -200,6 +204,17 @@ class Worker:
 
         return answer
 
+    def _charging(self, path: bytes) -> bool:
+        """Whether the charger of this path has a running transaction, as far as this worker knows: the gates let it in first."""
+        names = parse_path(path)
+        if names is None:
+            return False
+        charger = self._chargers.get(names)
+        return bool(charger.actor.state.open) if charger is not None else self._office.was_charging(slot_of(*names), *names)
+
+    def _boot_wait_s(self) -> float:
+        return self._engine.boot_wait_s() if self._engine is not None else 0.0
+
     def _receiver(self, admission: Admission) -> Receiver:
         charger = self._charger(admission.tenant, admission.record)
         charger.expect()
@@ -231,7 +246,8 @@ class Worker:
     def _behaviour(self, tenant: Tenant) -> Behaviour:
         behaviour = self._behaviours.get(tenant.id)
         if behaviour is None:
-            behaviour = Behaviour(self._dialects, tenant, planted_bug=self.settings.charging.planted_bug)
+            planted = self.settings.charging.planted_bug
+            behaviour = Behaviour(self._dialects, tenant, planted_bug=planted, boot_wait_s=self._boot_wait_s)
             self._behaviours[tenant.id] = behaviour
         return behaviour
 
@@ -302,7 +318,7 @@ class Worker:
             messages_in=office.counters.messages_in,
             messages_out=office.counters.messages_out,
             messages_in_per_s=self._rate,
-            loop_lag_ms=self._lag_ms,
+            loop_lag_ms=max(self._host_lag.worst_ms, self._guest_lag.worst_ms),
             memory_bytes=psutil.Process().memory_info().rss,
             journal=lane_journals(self._journal),
             refusals={
@@ -324,17 +340,25 @@ class Worker:
                 "verdicts_offline": office.verdicts.offline,
                 **self._slots.counters(),
             },
+            host_lag_ms=self._host_lag.worst_ms,
+            guest_lag_ms=self._guest_lag.worst_ms,
+            health=health(self.settings.gateway.lag_max_ms, self._host_lag, self._guest_lag),
         )
 
+    async def _measure_lag(self, started: Callable[[], None]) -> None:
+        started()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._guest_lag.run)
+            await self._bridge.on_host(self._host_lag.run)
+
     async def _keep_house(self, started: Callable[[], None]) -> None:
-        """Forget chargers that are gone and measure how late the loop is."""
+        """Forget chargers that are gone and measure the rate of messages."""
         started()
         counted = self._office.counters.messages_in
         while True:
             before = trio.current_time()
             await trio.sleep(HOUSEKEEPING_S)
             elapsed = trio.current_time() - before
-            self._lag_ms = max(0.0, elapsed - HOUSEKEEPING_S) * 1000
             now = self._office.counters.messages_in
             self._rate = (now - counted) / elapsed
             counted = now

@@ -131,7 +131,7 @@ class Desk:
         if charger is None:
             return CallAnswer("failed", code=commands.NOT_CONNECTED, text="the charger is not connected; wait until it is")
         if not self._tasks.start(self._call, charger, question, message):
-            return CallAnswer("failed", code=commands.BUSY, text="this worker carries as many calls as it can; try again")
+            return CallAnswer("failed", code=commands.BUSY, text="this worker carries as many calls as it can")
         return None
 
     async def _call(self, charger: Charger, question: CallQuestion, message: Msg) -> None:

@@ -146,12 +146,9 @@ class WorkerSlots:
         waiting = list(ours.values())
         loop = asyncio.get_running_loop()
         until = loop.time() + MOVE_S
-        held = False
         while (waiting := [charger for charger in waiting if not self._pass_on(charger, epoch, heir)]) and loop.time() < until:
-            if not held:
-                held = True
-                for charger in waiting:
-                    charger.line.connection.hold()  # type: ignore[union-attr]  # it has a line, of a Mover
+            for charger in waiting:
+                charger.line.connection.hold()  # type: ignore[union-attr]  # it has a line, of a Mover; again, as a gate may let go
             await asyncio.sleep(MOVE_LOOK_S)  # a turn ends, a page becomes durable, a sibling takes what it was passed
         self._unmoved += len(waiting)
         _send_away(waiting, "this charger is served elsewhere now")

@@ -108,7 +108,7 @@ def _failure(request: ChargerCall, answer: commands.CallAnswer) -> CpmsError:
         case commands.TIMEOUT:
             return Unavailable(f"charger {charger!r} did not answer {action} within {request.timeout_s:g} s; --timeout waits longer")
         case commands.BUSY:
-            return Unavailable(f"too many calls wait for charger {charger!r}; try again when they are answered")
+            return Unavailable(f"{action} was not sent to charger {charger!r}: {answer.text or 'too many calls wait'}; try again later")
         case commands.UNKNOWN_ACTION:
             return OperatorError("unknown-action", answer.text or f"{charger!r} speaks a version of OCPP without the action {action}")
         case commands.INVALID_PAYLOAD:

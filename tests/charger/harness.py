@@ -60,6 +60,9 @@ class ModelLive:
     def take(self, key: str) -> bytes | None:
         return self.saved.pop(key, None)
 
+    def peek(self, key: str) -> bytes | None:
+        return self.saved.get(key)
+
     def put(self, key: str, live: bytes) -> None:
         self.saved[key] = live
 
@@ -110,6 +113,7 @@ class Bench:
         self.now = NOW
         self.journal = ModelJournal()
         self.live = ModelLive()
+        self.boot_wait_s = 0.0
         self.verdict: Verdict | None = Verdict("Accepted")
         self.started: list[tuple[Callable[..., Awaitable[Any]], tuple[Any, ...]]] = []
         self.tenant = tenant or Tenant("default")
@@ -133,7 +137,7 @@ class Bench:
     def _charger(self) -> Charger:
         number = slot_of(self.record.tenant, self.record.identity)
         slot = Slot(number, lane_of(number), 1, self.journal)
-        behaviour = Behaviour(DIALECTS, self.tenant, planted_bug=self._charging.planted_bug)
+        behaviour = Behaviour(DIALECTS, self.tenant, planted_bug=self._charging.planted_bug, boot_wait_s=lambda: self.boot_wait_s)
         return Charger(self.office, slot, self.record, behaviour)
 
     def _task(self, work: Callable[..., Awaitable[Any]], *args: Any) -> bool:

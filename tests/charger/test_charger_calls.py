@@ -184,3 +184,58 @@ async def test_at_debug_an_answer_to_a_call_of_ours_is_one_line_and_otherwise_no
             answer(wire, {"status": "Accepted"})
     said = {"tenant": "default", "charger": "CP1", "message_id": "ours0", "action": "Reset", "error": None}
     assert [line for line in lines if line[0] == "answered"] == [("answered", said)]
+
+
+@pytest.mark.trio
+async def test_a_worker_sends_no_more_calls_than_its_rate_and_the_others_wait_for_their_turn(autojump_clock: Any) -> None:
+    """The charger answers each at once: only the rate holds them up."""
+    bench, answers = Bench(commands_per_s=10, commands_max=100), list[CallAnswer]()
+    wire, sent_at = bench.connect(), list[float]()
+    began = trio.current_time()
+    async with trio.open_nursery() as nursery:
+        for _ in range(40):
+            nursery.start_soon(call, bench, answers)
+        while len(answers) < 40:
+            await trio.testing.wait_all_tasks_blocked()
+            if len(wire.sent) > len(sent_at):
+                sent_at.append(trio.current_time() - began)
+                answer(wire, {"status": "Accepted"})
+            else:
+                await trio.sleep(0.01)
+    assert [a.kind for a in answers] == ["result"] * 40
+    assert sent_at[9] < 0.2  # the burst
+    assert 2.9 < sent_at[-1] < 3.5
+    assert all(late - early > 0.9 for early, late in zip(sent_at[9:], sent_at[19:], strict=False))
+    assert (bench.office.counters.calls_delayed, bench.office.counters.calls_over_rate) == (30, 0)
+
+
+@pytest.mark.trio
+async def test_a_call_whose_turn_would_come_after_its_deadline_is_told_at_once(autojump_clock: Any) -> None:
+    bench, answers = Bench(commands_per_s=1), list[CallAnswer]()
+    wire = bench.connect()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(call, bench, answers)
+        await trio.testing.wait_all_tasks_blocked()
+        answer(wire, {"status": "Accepted"})
+        await trio.testing.wait_all_tasks_blocked()
+        before = trio.current_time()
+        await call(bench, answers, s=0.5)
+        assert trio.current_time() - before < 0.1
+    assert [a.code for a in answers] == ["", commands.BUSY]
+    assert "1 calls a second" in answers[1].text
+    assert len(wire.sent) == 1
+    assert (bench.office.counters.calls_over_rate, bench.office.counters.calls_failed) == (1, 1)
+
+
+@pytest.mark.trio
+async def test_without_a_rate_nothing_is_held_up(autojump_clock: Any) -> None:
+    bench, answers = Bench(commands_per_s=0, commands_max=1000), list[CallAnswer]()
+    wire = bench.connect()
+    async with trio.open_nursery() as nursery:
+        for _ in range(600):
+            nursery.start_soon(call, bench, answers)
+        for _ in range(600):
+            await trio.testing.wait_all_tasks_blocked()
+            answer(wire, {"status": "Accepted"})
+    assert trio.current_time() < 1
+    assert len(answers) == 600

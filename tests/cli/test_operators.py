@@ -3,6 +3,7 @@
 import json
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import anyio
@@ -16,7 +17,7 @@ from cpms_actors.base.ids import slot_of
 from cpms_actors.base.settings import Nats, Postgres, Settings
 from cpms_actors.bus import client as bus
 from cpms_actors.bus import subjects, verbs
-from cpms_actors.bus.commands import CallAnswer
+from cpms_actors.bus.commands import CallAnswer, WorkerStatus
 from cpms_actors.cli import operators
 from cpms_actors.pools import operations
 
@@ -58,6 +59,31 @@ def pool(settings: Settings) -> Iterator[None]:
 
     async def serve() -> None:
         await operations.run(settings, started=started.set)
+
+    thread = threading.Thread(target=anyio.run, args=(main,))
+    thread.start()
+    assert started.wait(30)
+    yield
+    ended.set()
+    thread.join(30)
+
+
+@contextmanager
+def workers(settings: Settings, *statuses: WorkerStatus) -> Iterator[None]:
+    """Workers that say how they are, in a thread of their own."""
+    started, ended = threading.Event(), threading.Event()
+
+    async def answer(message: Msg) -> None:
+        for status in statuses:
+            await message.respond(msgspec.msgpack.encode(status))
+
+    async def main() -> None:
+        client = await bus.connect(settings.nats, "workers")
+        await client.subscribe(subjects.WORKER_STATUS, cb=answer)
+        await bus.subscribed(client)
+        started.set()
+        await anyio.to_thread.run_sync(ended.wait)
+        await client.close()
 
     thread = threading.Thread(target=anyio.run, args=(main,))
     thread.start()
@@ -207,6 +233,27 @@ def test_status_prints_something_for_every_kind_of_process_even_when_none_answer
     assert "no worker answers" in printed.stdout
     assert "64 unowned" in printed.stdout
     assert document(run("status", "--wait", "50", "--json"))["totals"]["workers"] == 0
+
+
+def test_status_says_how_late_a_worker_is_and_what_its_gates_hold_back(run: Run, settings: Settings) -> None:
+    counters = {
+        "gateway.gate.rate": 120, "gateway.gate.lag": 0, "gateway.held": 3, "gateway.gate.messages": 7, "gateway.gate.boot": 40,
+        "calls_over_rate": 2, "gateway.open": 9,
+    }  # fmt: skip
+    late = WorkerStatus("w1@n", 1, 1, counters=counters, loop_lag_ms=812.5, host_lag_ms=812.5, guest_lag_ms=3.0, health="late")
+    well = WorkerStatus("w2@n", 2, 1, counters={"gateway.gate.rate": 0}, health="ok")
+    with workers(settings, late, well):
+        printed = run("status", "--wait", "1000").stdout
+        said = document(run("status", "--wait", "1000", "--json"))["workers"]
+    assert "late" in next(line for line in printed.splitlines() if line.startswith(" w1@n"))
+    assert "812, 3" in printed
+    assert (
+        "gates of w1@n: now 3 read more slowly; so far 120 refused by the rate, 40 boots put off, 7 times read more slowly,"
+        " 2 calls refused by the rate\n" in printed
+    )
+    assert "gates of w2@n" not in printed
+    assert [(each["health"], each["host_lag_ms"], each["guest_lag_ms"]) for each in said] == [("late", 812.5, 3.0), ("ok", 0.0, 0.0)]
+    assert said[0]["counters"] == counters
 
 
 @pytest.mark.parametrize(

@@ -4,11 +4,11 @@ import socket
 import threading
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, ExitStack, suppress
 
 import pytest
 
-from tests.conformance.conftest import PING, PONG, TEXT, Server, Wire, closing, frame
+from tests.conformance.conftest import PING, PONG, TEXT, TIMEOUT_S, Server, Wire, closing, frame
 
 Serve = Callable[..., AbstractContextManager[Server]]
 IMPATIENT = {"ping_interval_s": 0.4, "pong_deadline_s": 0.4}
@@ -124,3 +124,64 @@ def test_a_close_that_crosses_ours_ends_at_once(serve: Serve) -> None:
         assert wire.ends()[1] in (4001, 4002)
         assert server.diary.wait("CP-1", "closed")[0] in (4001, 4002)
         assert len(server.diary.of("CP-1", "closed")) == 1
+
+
+def test_a_charger_that_sends_more_than_it_may_is_read_more_slowly_and_loses_nothing(serve: Serve) -> None:
+    """Nor its connection, however impatient the pings are; and its neighbour is answered meanwhile."""
+    texts = [f"{number} ".encode().ljust(100, b"x") for number in range(1300)]  # 1000 of them are the burst
+    limits = {"messages_per_s": 50, "outbound_bytes": 1_000_000, **IMPATIENT}
+    with serve(**limits) as server, server.open("CP-1") as wire, ExitStack() as stack:
+        began = time.monotonic()
+        sender = threading.Thread(target=lambda: wire.send(*(frame(TEXT, text) for text in texts)))
+        sender.start()
+        stack.callback(sender.join)
+        while not server.count("gateway.held"):
+            time.sleep(0.005)
+        with server.open("CP-2") as other:
+            other.send(frame(TEXT, b"still here"))
+            assert other.text() == b"still here"
+        assert len(server.diary.of("CP-1", "text")) < len(texts)
+        heard = []
+        while len(heard) < len(texts):
+            found = wire.frame()
+            assert found is not None, "the connection has ended"
+            if found[0] == TEXT:
+                heard.append(found[1])
+        assert heard == texts
+        assert time.monotonic() - began > 2.0
+        assert server.diary.of("CP-1", "closed") == []
+        assert server.count("gateway.gate.messages") >= 1
+
+
+def test_a_held_charger_can_be_closed(serve: Serve) -> None:
+    texts = [b"x" * 100] * 200
+    with serve(messages_per_s=1, handshake_s=5.0) as server, server.open("CP-1") as wire:
+        wire.send(*(frame(TEXT, text) for text in texts))
+        while not server.count("gateway.held"):
+            time.sleep(0.005)
+        stopper = threading.Thread(target=server.stop)
+        stopper.start()
+        assert wire.ends()[1] == 1001
+        stopper.join()
+        assert server.diary.of("CP-1", "closed") == [(1001, "as told")]
+        assert server.count("gateway.held") == 0
+        server._stop = lambda: None
+
+
+def test_a_charger_that_sends_more_than_it_may_and_reads_nothing_is_cut(serve: Serve) -> None:
+    """It is asked for no more until it has taken the answers it has, and so it falls silent."""
+    question = frame(TEXT, b"x" * 4000)
+    limits = {"messages_per_s": 10, "outbound_bytes": 100_000_000, **IMPATIENT}
+
+    def ask_on(wire: Wire) -> None:
+        until = time.monotonic() + 2 * TIMEOUT_S
+        with suppress(OSError):
+            while time.monotonic() < until:
+                wire.socket.sendall(question)
+
+    with serve(**limits) as server, flooded(server, "CP-1") as wire, ExitStack() as stack:
+        sender = threading.Thread(target=ask_on, args=(wire,))
+        sender.start()
+        stack.callback(sender.join)
+        assert server.diary.wait("CP-1", "closed") == (1006, "nothing heard within the pong deadline")
+        assert server.count("gateway.held") == 0

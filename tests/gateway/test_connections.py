@@ -1,10 +1,16 @@
 """The books of an engine: bounds, counts, and what a door may do."""
 
+import time
+from collections.abc import Callable
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from cpms_actors.base.settings import Gateway
 from cpms_actors.gateway.connections import Connections
 from cpms_actors.gateway.engine import Admitted, Connection, Head, Limits, Refused, close_reason
+from cpms_actors.gateway.gates import MESSAGES_BURST_S
 from cpms_actors.observe.counters import Counters
 
 HEAD = Head(b"/ocpp/CP1")
@@ -20,12 +26,29 @@ class Peer:
     heard = True
     silent = 0
     spoke = 0
+    budget = 0
+    paid_until = 0.0
+    reading = True
 
     def ping(self) -> None: ...
     def drop(self) -> None: ...
+    def hold(self) -> None:
+        self.reading = False
+
+    def release(self) -> None:
+        self.reading = True
+
+    def descriptor(self) -> int:
+        return -1  # nobody's
 
 
-def books(counters: Counters, answer: Admitted | Refused | Exception | None = None, **limits: int) -> Connections[Peer]:
+def books(
+    counters: Counters,
+    answer: Admitted | Refused | Exception | None = None,
+    *,
+    clock: Callable[[], float] = time.monotonic,
+    **limits: int,
+) -> Connections[Peer]:
     def enter(head: Head) -> Admitted | Refused:
         if isinstance(answer, Exception):
             raise answer
@@ -34,7 +57,7 @@ def books(counters: Counters, answer: Admitted | Refused | Exception | None = No
     gateway = Limits.of(Gateway())
     bounds = {"connections": 2, "openings": 2} | limits
     changed = Limits(**{name: bounds.get(name, getattr(gateway, name)) for name in gateway.__struct_fields__})
-    return Connections(enter, changed, counters, lambda: 0.5)
+    return Connections(enter, changed, counters, lambda: 0.5, clock)
 
 
 def test_limits_come_from_the_settings() -> None:
@@ -140,3 +163,93 @@ def test_emptied_is_told_when_the_last_has_gone() -> None:
 @pytest.mark.parametrize(("reason", "kept"), [("", 0), ("x" * 123, 123), ("x" * 200, 123), ("€" * 60, 41)])
 def test_a_reason_is_cut_to_fit_a_close_frame(reason: str, kept: int) -> None:
     assert close_reason(reason) == reason[:kept]
+
+
+# Messages of one connection
+
+
+def speak(kept: Connections[Peer], peer: Peer, messages: int = 1) -> None:
+    """As the engines count."""
+    for _ in range(messages):
+        peer.budget -= 1
+        if not peer.budget:
+            kept.spent(peer)
+
+
+@given(st.lists(st.tuples(st.floats(0, 5), st.integers(1, 300)), max_size=60), st.integers(1, 50), st.floats(0, 1e7))
+def test_whatever_a_charger_sends_it_is_heard_no_faster_than_the_rate_after_a_burst_and_not_held_for_longer(
+    sends: list[tuple[float, int]], rate: int, now: float
+) -> None:
+    """It sends only while it is read from; the probe comes every tenth of a second."""
+    at = [now]
+    kept, peer = books(Counters(), clock=lambda: at[0], messages_per_s=rate), Peer()
+    peer.budget = rate
+    kept.opened(peer)
+    heard = 0
+    for pause_s, messages in sends:
+        at[0] += pause_s
+        kept.probe()
+        for _ in range(messages):
+            held_s = 0.0
+            while not peer.reading:
+                at[0] += 0.1
+                held_s += 0.1
+                kept.probe()
+            assert held_s <= 1.2
+            speak(kept, peer)
+            heard += 1
+            assert heard <= rate * (at[0] - now + MESSAGES_BURST_S + 1.0) + 1
+
+
+def test_a_charger_that_keeps_to_the_rate_is_never_held() -> None:
+    at, counters = [100.0], Counters()
+    kept, peer = books(counters, clock=lambda: at[0], messages_per_s=10), Peer()
+    peer.budget = 10
+    kept.opened(peer)
+    for _ in range(10_000):
+        at[0] += 0.1
+        speak(kept, peer)
+    assert peer.reading
+    assert counters.snapshot()["gateway.gate.messages"] == 0
+
+
+def test_a_held_charger_is_counted_once_counts_as_heard_and_is_read_from_when_its_time_has_come() -> None:
+    at, counters = [100.0], Counters()
+    kept, peer = books(counters, clock=lambda: at[0], messages_per_s=10), Peer()
+    peer.budget = 10
+    kept.opened(peer)
+    speak(kept, peer, 230)  # the last of them had been read already
+    assert not peer.reading
+    peer.heard = False
+    at[0] += 2.9
+    kept.probe()
+    assert peer.heard
+    assert not peer.reading
+    at[0] += 0.2
+    kept.probe()
+    assert peer.reading
+    numbers = counters.snapshot()
+    assert (numbers["gateway.gate.messages"], numbers["gateway.held"], numbers["gateway.held.peak"]) == (1, 0, 1)
+
+
+@pytest.mark.parametrize(
+    "go", [lambda kept, peer: kept.closed(peer, 1006), lambda kept, peer: kept.moved(peer)], ids=["closed", "to another worker"]
+)
+def test_a_held_charger_that_goes_is_forgotten(go: Callable[[Connections[Peer], Peer], None]) -> None:
+    counters = Counters()
+    kept, peer = books(counters, clock=lambda: 0.0, messages_per_s=1), Peer()
+    peer.budget = 1
+    kept.opened(peer)
+    speak(kept, peer, 30)
+    assert counters.snapshot()["gateway.held"] == 1
+    go(kept, peer)
+    kept.probe()
+    assert counters.snapshot()["gateway.held"] == 0
+    assert not peer.reading
+
+
+def test_without_a_limit_nobody_is_held() -> None:
+    kept, peer = books(Counters(), clock=lambda: 0.0, messages_per_s=0), Peer()
+    kept.opened(peer)
+    speak(kept, peer, 100_000)
+    assert peer.reading

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cpms_actors.base.buckets import TokenBucket
 from cpms_actors.base.settings import Gateway
 from cpms_actors.gateway.engine import Limits, Refused
 from cpms_actors.gateway.gates import (
@@ -17,7 +18,6 @@ from cpms_actors.gateway.gates import (
     AdmissionLimit,
     Backlog,
     Gates,
-    TokenBucket,
 )
 from cpms_actors.observe.counters import Counters
 
@@ -225,3 +225,102 @@ def test_limits_have_no_gates_unless_they_are_asked_for(lag_s: float) -> None:
 def test_the_settings_ask_for_them() -> None:
     limits = Limits.of(Gateway())
     assert (limits.admissions_per_s, limits.lag_max_ms, limits.flaps_max) == (2000, 250.0, 6)
+
+
+# Chargers with a running transaction
+
+
+CHARGING = b"/ocpp/CHARGING"
+
+
+def with_charging(clock: Clock, counters: Counters, asked: list[bytes], **limits: float) -> Gates:
+    def charging(path: bytes) -> bool:
+        asked.append(path)
+        return path == CHARGING
+
+    return Gates(Limits(1, 1, 1, 1, 1.0, 1.0, 1.0, **limits), counters, lambda: 0.5, clock, charging)  # type: ignore[arg-type]
+
+
+def test_who_is_charging_comes_in_when_the_others_have_to_wait_and_is_told_to_return_sooner_when_the_reserve_is_gone() -> None:
+    counters, asked = Counters(), list[bytes]()
+    kept = with_charging(Clock(), counters, asked, admissions_per_s=100)
+    assert [kept.refusal(b"/ocpp/CP1") for _ in range(100)] == [None] * 100
+    assert asked == []  # while no gate holds nobody is asked
+    assert retry_after(kept.refusal(b"/ocpp/CP1")) == 10
+    assert [kept.refusal(CHARGING) for _ in range(25)] == [None] * 25
+    assert retry_after(kept.refusal(CHARGING)) == 2
+    numbers = counters.snapshot()
+    assert (numbers["gateway.first"], numbers["gateway.gate.rate"]) == (25, 2)
+
+
+def test_what_they_take_the_others_wait_for() -> None:
+    """The rate holds over any longer time."""
+    clock = Clock()
+    kept = with_charging(clock, Counters(), [], admissions_per_s=100)
+    let_in = sum(kept.refusal(CHARGING) is None for _ in range(1000))
+    assert let_in == 125
+    clock.now = 0.2
+    assert kept.refusal(b"/ocpp/CP1") is not None
+    assert kept.refusal(CHARGING) is None
+    clock.now = 1.25
+    assert sum(kept.refusal(b"/ocpp/CP1") is None for _ in range(1000)) == 99
+
+
+def test_of_the_limit_by_lag_they_take_a_part_of_the_next_window() -> None:
+    clock, counters, asked = Clock(100.0), Counters(), list[bytes]()
+    kept = with_charging(clock, counters, asked, lag_max_ms=250.0)
+    kept.probe()
+    clock.now += WINDOW_S + 0.3
+    kept.probe()
+    assert [kept.refusal(b"/ocpp/CP1") for _ in range(200)] == [None] * 200
+    assert asked == []
+    assert retry_after(kept.refusal(b"/ocpp/CP1")) == 10
+    assert sum(kept.refusal(CHARGING) is None for _ in range(1000)) == 50
+    clock.now += WINDOW_S + 0.2
+    kept.probe()
+    assert sum(kept.refusal(b"/ocpp/CP1") is None for _ in range(1000)) == 150
+    numbers = counters.snapshot()
+    assert (numbers["gateway.first"], numbers["gateway.gate.rate"]) == (50, 0)
+
+
+# How long a charger that has just started is to wait
+
+
+def test_without_a_queue_nobody_who_starts_waits() -> None:
+    counters = Counters()
+    kept = gates(Clock(), counters, admissions_per_s=2000, lag_max_ms=250.0)
+    kept.refusal(b"/1")
+    assert (kept.boot_wait_s(), gates(Clock()).boot_wait_s()) == (0.0, 0.0)
+    assert counters.snapshot()["gateway.gate.boot"] == 0
+
+
+def test_when_the_loop_is_late_again_whoever_starts_waits_and_not_longer() -> None:
+    clock, counters = Clock(100.0), Counters()
+    kept = gates(clock, counters, lag_max_ms=250.0)
+    kept.probe()
+    waits = []
+    for _ in range(3):
+        clock.now += WINDOW_S + 0.3
+        kept.probe()
+        waits.append(kept.boot_wait_s())
+    assert waits == [0.0, 10.0, 10.0]
+    for _ in range(6):
+        clock.now += WINDOW_S
+        kept.probe()
+    assert kept.boot_wait_s() == 0.0
+    assert counters.snapshot()["gateway.gate.boot"] == 2
+
+
+def test_the_longer_the_queue_the_longer_whoever_starts_waits_up_to_two_minutes() -> None:
+    clock = Clock()
+    kept = gates(clock, admissions_per_s=10)
+    waits = []
+    for _ in range(1000):
+        kept.refusal(b"/1")
+        waits.append(kept.boot_wait_s())
+    assert waits[:60] == [0.0] * 60  # ten came in, fifty are ten seconds' worth and no more than a first one is told
+    assert waits[60] == pytest.approx(10.2)
+    assert waits == sorted(waits)
+    assert waits[-1] == 120.0
+    clock.now = 100.0
+    assert kept.boot_wait_s() == 0.0

@@ -32,7 +32,7 @@ from cpms_actors.gateway.deflate import Deflate
 from cpms_actors.gateway.engine import Admitted, Door, Head, Limits, Movable, Receiver, Refused
 from cpms_actors.gateway.engines.picows_connection import Books, Connection
 from cpms_actors.gateway.engines.picows_log import LIBRARY_LOG
-from cpms_actors.gateway.gates import WINDOW_S
+from cpms_actors.gateway.gates import WINDOW_S, Charging, nobody
 from cpms_actors.gateway.listening import BACKLOG, endpoint, listen
 from cpms_actors.gateway.routing import Routing
 from cpms_actors.observe.counters import Counters
@@ -173,9 +173,18 @@ class PicowsEngine:
 
     loop: Literal["asyncio", "trio"] = "asyncio"
 
-    def __init__(self, door: Door, limits: Limits, counters: Counters, host: str, port: int, routing: Routing | None = None) -> None:
+    def __init__(
+        self,
+        door: Door,
+        limits: Limits,
+        counters: Counters,
+        host: str,
+        port: int,
+        routing: Routing | None = None,
+        charging: Charging = nobody,
+    ) -> None:
         self.limits = limits
-        self.connections = Books(door, limits, counters)
+        self.connections = Books(door, limits, counters, charging)
         self._address = (host, port)
         self._openings: set[_Socket] = set()
         self._responses: dict[tuple[str | None, Deflate | None], WSUpgradeResponse] = {}  # 4 subprotocols × 9 codecs at most
@@ -188,6 +197,10 @@ class PicowsEngine:
     def open_count(self) -> int:
         """See engine.Engine."""
         return len(self.connections)
+
+    def boot_wait_s(self) -> float:
+        """See engine.Engine."""
+        return self.connections.gates.boot_wait_s()
 
     async def start(self) -> int:
         """See engine.Engine."""
@@ -307,7 +320,7 @@ class PicowsEngine:
         self.connections.turn()
 
     def _probe(self, loop: asyncio.AbstractEventLoop) -> None:
-        self.connections.gates.probe()
+        self.connections.probe()
         self._probing = loop.call_later(WINDOW_S, self._probe, loop)
 
     async def _emptied(self) -> None:

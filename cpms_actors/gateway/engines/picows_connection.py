@@ -22,6 +22,7 @@ from cpms_actors.gateway import engine
 from cpms_actors.gateway.connections import Connections
 from cpms_actors.gateway.deflate import DEFLATE_BYTES_MIN, BadMessage, Deflate
 from cpms_actors.gateway.engine import Door, Limits, Receiver
+from cpms_actors.gateway.gates import Charging
 from cpms_actors.observe.counters import Counters
 
 _TEXT: Final = WSMsgType.TEXT
@@ -70,10 +71,10 @@ class _Partial:
 class Books(Connections["Connection"]):
     """The books of the engine, and the texts of this round: what the loop read in one go, a buffer per socket at most."""
 
-    def __init__(self, door: Door, limits: Limits, counters: Counters) -> None:
-        super().__init__(door, limits, counters)
+    def __init__(self, door: Door, limits: Limits, counters: Counters, charging: Charging) -> None:
+        super().__init__(door, limits, counters, charging=charging)
         self.texts: list[tuple[Connection, bytes]] = []
-        self.probe = b""  # the payload of a pong that `Connection.movable` gives its own parser
+        self.pong = b""  # the payload of a pong that `Connection.movable` gives its own parser
 
     def begin(self) -> None:
         """The first text of a round has come: they are heard at its end, or before anything else happens to one's connection."""
@@ -85,6 +86,9 @@ class Books(Connections["Connection"]):
         for connection, text in texts:
             if connection.state >= _CLOSING:
                 continue
+            connection.budget -= 1
+            if not connection.budget:
+                self.spent(connection)
             try:
                 connection.receiver.on_text(text)  # type: ignore[union-attr]  # without a receiver it was never open
             except Exception:  # the boundary: one receiver's bug costs its own connection
@@ -94,7 +98,9 @@ class Books(Connections["Connection"]):
 class Connection(WSListener):
     """One open WebSocket. See engine.Connection and pings.Pinged for what is public."""
 
-    __slots__ = ("_books", "_deflate", "_partial", "_transport", "heard", "receiver", "silent", "spoke", "state")
+    __slots__ = (
+        "_books", "_deflate", "_partial", "_transport", "budget", "heard", "paid_until", "receiver", "silent", "spoke", "state",
+    )  # fmt: skip
 
     def __init__(self, books: Books, receiver: Receiver | None, codec: Deflate | None) -> None:
         self._books = books
@@ -106,6 +112,8 @@ class Connection(WSListener):
         self.heard = True
         self.silent = 0
         self.spoke = 0
+        self.budget = books.limits.messages_per_s
+        self.paid_until = 0.0
 
     # What the receiver calls
 
@@ -125,6 +133,7 @@ class Connection(WSListener):
             return
         self.state = _CLOSING
         self._partial = None
+        self._books.let_go(self)
         self._transport.send_close(code, engine.close_reason(reason))  # type: ignore[arg-type]  # any int will do
         self._transport.underlying_transport.resume_reading()  # a slow peer's close frame is what we wait for now
         self._books.rounds.doom(self, self._books.limits.close_s)
@@ -148,22 +157,17 @@ class Connection(WSListener):
         protocol = underlying.get_protocol()
         if not protocol.seems_between_frames():  # type: ignore[attr-defined]  # a _Socket of engines/picows.py
             return False
-        self._books.probe = probe = os.urandom(16)
+        self._books.pong = probe = os.urandom(16)
         protocol.feed(_PROBE_HEAD + probe)  # type: ignore[attr-defined]
-        if self._books.probe:
-            self._books.probe = b""
+        if self._books.pong:
+            self._books.pong = b""
             self.close(engine.SERVICE_RESTART, "connect again")
             return False
         return True
 
     def descriptor(self) -> int:
-        """Of its socket."""
+        """See connections.Peer."""
         return int(self._transport.underlying_transport.get_extra_info("socket").fileno())
-
-    def hold(self) -> None:
-        """Read nothing more, so that it becomes movable soon."""
-        if not self.state:
-            self._transport.underlying_transport.pause_reading()
 
     def leave(self) -> None:
         """Somebody else has the socket: let go of it without a word. The receiver hears nothing of it."""
@@ -176,6 +180,16 @@ class Connection(WSListener):
         """Feed this receiver from now on."""
         if self.receiver is not None:  # else the connection has gone
             self.receiver = receiver
+
+    def hold(self) -> None:
+        """See connections.Peer and engine.Movable."""
+        if self.state == _OPEN and not self._transport.underlying_transport.is_closing():
+            self._transport.underlying_transport.pause_reading()
+
+    def release(self) -> None:
+        """See connections.Peer."""
+        if self.state == _OPEN and not self._transport.underlying_transport.is_closing():
+            self._transport.underlying_transport.resume_reading()
 
     # What the wheel calls
 
@@ -256,7 +270,8 @@ class Connection(WSListener):
         if self.state == _SLOW:
             self.state = _OPEN
             self.heard = True  # it reads: that is life
-            self._transport.underlying_transport.resume_reading()
+            if not self._books.held(self):
+                self._transport.underlying_transport.resume_reading()
 
     # The rest
 
@@ -276,8 +291,8 @@ class Connection(WSListener):
             self._answer_close(transport, frame)
         elif kind is not _PONG:
             self._data(frame)
-        elif self._books.probe and frame.get_payload_as_bytes() == self._books.probe:
-            self._books.probe = b""  # found
+        elif self._books.pong and frame.get_payload_as_bytes() == self._books.pong:
+            self._books.pong = b""  # found
 
     def _data(self, frame: WSFrame) -> None:
         kind, partial = frame.msg_type, self._partial

@@ -15,7 +15,7 @@ from cpms_actors.gateway import deflate, engine, handshake
 from cpms_actors.gateway.connections import Connections
 from cpms_actors.gateway.engine import Admitted, Door, Head, Limits, Refused
 from cpms_actors.gateway.engines.trio_websocket_connection import AgreedDeflate, Connection, Watch, WebSocket
-from cpms_actors.gateway.gates import WINDOW_S
+from cpms_actors.gateway.gates import WINDOW_S, Charging, nobody
 from cpms_actors.gateway.listening import endpoint, listen
 from cpms_actors.observe.counters import Counters
 
@@ -28,9 +28,18 @@ class TrioWebsocketEngine:
 
     loop: Literal["asyncio", "trio"] = "trio"
 
-    def __init__(self, door: Door, limits: Limits, counters: Counters, host: str, port: int, nursery: trio.Nursery) -> None:
+    def __init__(
+        self,
+        door: Door,
+        limits: Limits,
+        counters: Counters,
+        host: str,
+        port: int,
+        nursery: trio.Nursery,
+        charging: Charging = nobody,
+    ) -> None:
         self.limits = limits
-        self.connections: Connections[Connection] = Connections(door, limits, counters)
+        self.connections: Connections[Connection] = Connections(door, limits, counters, charging=charging)
         self._address = (host, port)
         self._nursery = nursery
         self._openings: set[trio.CancelScope] = set()
@@ -42,6 +51,10 @@ class TrioWebsocketEngine:
     def open_count(self) -> int:
         """See engine.Engine."""
         return len(self.connections)
+
+    def boot_wait_s(self) -> float:
+        """See engine.Engine."""
+        return self.connections.gates.boot_wait_s()
 
     async def start(self) -> int:
         """See engine.Engine."""
@@ -82,7 +95,7 @@ class TrioWebsocketEngine:
     async def _probe(self) -> None:
         with self._probing:
             while True:
-                self.connections.gates.probe()
+                self.connections.probe()
                 await trio.sleep(WINDOW_S)
 
     async def _emptied(self) -> None:

@@ -78,6 +78,7 @@ class WebSocket(WebSocketConnection):
 
     def __init__(self, stream: trio.SocketStream, message_bytes: int) -> None:
         super().__init__(stream, WSConnection(ConnectionType.SERVER), max_message_size=message_bytes, receive_buffer_size=RECEIVE_BYTES)
+        self.descriptor = stream.socket.fileno()
 
     async def request(self) -> WebSocketRequest:
         """The upgrade request; waits for ever when the reader ends without one."""
@@ -143,8 +144,8 @@ class Connection:
     """One open WebSocket. See engine.Connection and pings.Pinged for what is public."""
 
     __slots__ = (
-        "_books", "_code", "_drained", "_handshaking", "_outbound", "_reason", "_scope", "_waiting_bytes", "_wake", "_ws",
-        "heard", "silent", "spoke",
+        "_books", "_code", "_drained", "_handshaking", "_outbound", "_reason", "_released", "_scope", "_waiting_bytes", "_wake", "_ws",
+        "budget", "heard", "paid_until", "silent", "spoke",
     )  # fmt: skip
 
     def __init__(self, books: "Connections[Connection]", ws: WebSocket, scope: trio.CancelScope) -> None:
@@ -161,6 +162,9 @@ class Connection:
         self.heard = True
         self.silent = 0
         self.spoke = 0
+        self.budget = books.limits.messages_per_s
+        self.paid_until = 0.0
+        self._released: trio.Event | None = None  # while it is held
 
     def hear(self) -> None:
         """A frame arrived; while closing it changes nothing."""
@@ -185,7 +189,24 @@ class Connection:
             self._code, self._reason = code, engine.close_reason(reason)
             self._wake.set()
             self._drained.set()
+            self._books.let_go(self)
+            self.release()
             self._books.rounds.doom(self, self._books.limits.close_s)
+
+    def hold(self) -> None:
+        """See connections.Peer."""
+        if self._released is None:
+            self._released = trio.Event()
+
+    def descriptor(self) -> int:
+        """See connections.Peer."""
+        return self._ws.descriptor
+
+    def release(self) -> None:
+        """See connections.Peer."""
+        released, self._released = self._released, None
+        if released is not None:
+            released.set()
 
     def ping(self) -> None:
         """See pings.Pinged."""
@@ -213,6 +234,8 @@ class Connection:
         try:
             while True:
                 await self._room_to_answer()
+                if self._released is not None:
+                    await self._released.wait()
                 message = await self._ws.get_message()
                 if self._code is None:
                     self._deliver(message, receiver)
@@ -261,6 +284,9 @@ class Connection:
         if len(text) > self._books.limits.message_bytes:  # the library has counted characters
             self.close(engine.TOO_BIG, f"a message has at most {self._books.limits.message_bytes} bytes")
             return
+        self.budget -= 1
+        if not self.budget:
+            self._books.spent(self)
         try:
             receiver.on_text(text)
         except Exception:  # the boundary: one receiver's bug costs its own connection
