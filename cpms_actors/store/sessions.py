@@ -15,7 +15,7 @@ from cpms_actors.base.time import from_datetime
 from cpms_actors.domain.charging import Marks, Session, flags, gaps
 from cpms_actors.domain.events import IdToken
 from cpms_actors.domain.sequence import Ranges
-from cpms_actors.store.columns import Column, insert, moment, text, transpose, whole
+from cpms_actors.store.columns import Column, insert, moment, same_tenant, text, transpose, whole
 from cpms_actors.store.database import Connection
 
 Key: TypeAlias = tuple[str, str, str]
@@ -71,7 +71,7 @@ _COLUMNS: Final = (
 _TOKEN_GROUP: Final = Column(
     "token_group",
     "",
-    "(SELECT coalesce(t.group_id, t.parent_id) FROM tokens t WHERE t.tenant_id = u.tenant_id AND lower(t.id) = lower(u.token_id))",
+    f"(SELECT coalesce(t.group_id, t.parent_id) FROM tokens t WHERE {same_tenant('t', 'u')} AND t.folded_id = lower(u.token_id))",
 )
 _FIXED: Final = frozenset({"id", "tenant_id", "charger", "transaction", "start_key"})
 _READ: Final = ", ".join(f"s.{column.name}" + ("::text" if column.name in ("seqs", "marks") else "") for column in _COLUMNS)
@@ -82,15 +82,25 @@ _SAVE: Final = insert(
     + ", ".join(f"{column.name} = EXCLUDED.{column.name}" for column in (*_COLUMNS, _TOKEN_GROUP) if column.name not in _FIXED)
     + ", updated_at = now()",
 )
+# LATERAL with LIMIT is one look into the unique index for each. Joined plainly, a planner with statistics that are old, or none, reads
+# all transactions of the tenant.
 _LOAD: Final = f"""
 SELECT w.transaction AS known_as, {_READ}
 FROM unnest($1::text[], $2::text[], $3::text[]) AS w (tenant_id, charger, transaction)
-JOIN session_transactions AS t USING (tenant_id, charger, transaction)
+CROSS JOIN LATERAL (
+    SELECT t.session_id FROM session_transactions AS t
+    WHERE t.tenant_id = w.tenant_id AND t.charger = w.charger AND t.transaction = w.transaction
+    LIMIT 1
+) AS t
 JOIN sessions AS s ON s.id = t.session_id
 UNION ALL
 SELECT NULL, {_READ}
 FROM unnest($4::text[], $5::text[], $6::text[]) AS w (tenant_id, charger, start_key)
-JOIN sessions AS s USING (tenant_id, charger, start_key)
+CROSS JOIN LATERAL (
+    SELECT * FROM sessions AS s
+    WHERE {same_tenant("s", "w")} AND s.charger = w.charger AND s.start_key = w.start_key
+    LIMIT 1
+) AS s
 """
 _SAVE_TRANSACTIONS: Final = insert(
     "session_transactions",

@@ -46,7 +46,7 @@ async def add(connection: Connection, token: Token) -> Token | None:
 async def locked(connection: Connection, tenant: str, token: str) -> Token | None:
     """The token, in any case, locked until the transaction ends; None when there is none."""
     row = await connection.fetchrow(
-        f"SELECT {_COLUMNS} FROM tokens WHERE tenant_id = $1 AND lower(id) = lower($2) FOR UPDATE", tenant, token
+        f"SELECT {_COLUMNS} FROM tokens WHERE tenant_id = $1 AND folded_id = lower($2) FOR UPDATE", tenant, token
     )
     return None if row is None else _token(row)
 
@@ -62,7 +62,7 @@ async def save(connection: Connection, token: Token) -> None:
 
 async def find(connection: Connection, tenant: str, token: str) -> Token | None:
     """The token, in any case; None when there is none."""
-    row = await connection.fetchrow(f"SELECT {_COLUMNS} FROM tokens WHERE tenant_id = $1 AND lower(id) = lower($2)", tenant, token)
+    row = await connection.fetchrow(f"SELECT {_COLUMNS} FROM tokens WHERE tenant_id = $1 AND folded_id = lower($2)", tenant, token)
     return None if row is None else _token(row)
 
 

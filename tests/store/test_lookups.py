@@ -1,0 +1,71 @@
+"""What is looked up for every message is found in an index, also in a young database, of which the planner knows nothing."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from cpms_actors.base.settings import Postgres
+from cpms_actors.store import sessions, verdicts
+from cpms_actors.store.database import Connection, open_database
+
+pytestmark = pytest.mark.anyio
+TENANT = "default"
+ROWS = 3000
+WANTED = [str(number) for number in range(1, ROWS, 60)]
+KEYS = [[TENANT] * len(WANTED), ["CP1"] * len(WANTED)]
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture
+async def connection(postgres: Postgres) -> AsyncIterator[Connection]:
+    """The role of the pools, in a tenant of whom each table has ROWS rows."""
+    async with open_database(postgres) as database, database.transaction([TENANT]) as connection:
+        await connection.execute(
+            "INSERT INTO sessions (id, tenant_id, charger, transaction, start_key, status, started_at, marks)"
+            " SELECT n, $1, 'CP1', n::text, 'start ' || n, 'Ended', now(), '{}' FROM generate_series(1, $2) AS n"
+            " ON CONFLICT DO NOTHING",
+            TENANT,
+            ROWS,
+        )
+        await connection.execute(
+            "INSERT INTO session_transactions (tenant_id, charger, transaction, session_id)"
+            " SELECT $1, 'CP1', n::text, n FROM generate_series(1, $2) AS n ON CONFLICT DO NOTHING",
+            TENANT,
+            ROWS,
+        )
+        await connection.execute(
+            "INSERT INTO tokens (tenant_id, id, group_id) SELECT $1, 'Token ' || n, 'Group ' || n FROM generate_series(1, $2) AS n"
+            " ON CONFLICT DO NOTHING",
+            TENANT,
+            ROWS,
+        )
+        yield connection
+
+
+QUESTIONS = {
+    "sessions by transaction and by start": (sessions._LOAD, [*KEYS, WANTED, *KEYS, [f"start {number}" for number in WANTED]]),
+    "verdicts on tokens": (verdicts._FIND, [[*range(len(WANTED))], KEYS[0], [f"TOKEN {number}" for number in WANTED]]),
+    "the group of a token": (
+        f"SELECT {sessions._TOKEN_GROUP.value} AS found FROM unnest($1::text[], $2::text[]) AS u (tenant_id, token_id)",
+        [KEYS[0], [f"TOKEN {number}" for number in WANTED]],
+    ),
+}
+
+
+@pytest.mark.parametrize("mode", ["force_custom_plan", "force_generic_plan"])
+@pytest.mark.parametrize("question", QUESTIONS)
+async def test_a_row_is_read_for_each_that_is_wanted_and_no_other(connection: Connection, question: str, mode: str) -> None:
+    query, arguments = QUESTIONS[question]
+    await connection.execute(f"SET LOCAL plan_cache_mode = {mode}")
+    rows = await connection.fetch(f"EXPLAIN (ANALYZE) {query}", *arguments)
+    plan = "\n".join(row[0] for row in rows)
+    assert "Seq Scan" not in plan, plan
+    assert "Rows Removed" not in plan, plan
+    assert "Hash" not in plan, plan
+    found = await connection.fetch(query, *arguments)
+    assert len(found) == len(WANTED) * query.count("unnest")
+    assert "found" not in found[0] or found[0]["found"] == f"Group {WANTED[0]}"
