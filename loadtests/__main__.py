@@ -26,7 +26,8 @@ from msgspec.structs import replace
 
 from cpms_actors.base.errors import CpmsError, OperatorError
 from cpms_actors.base.settings import Nats
-from loadtests import desk, limits, scenario
+from cpms_actors.node import limits
+from loadtests import desk, scenario
 from loadtests.process import storm_process
 from loadtests.report import Order, StormReport, Truth
 from loadtests.stack import scratch_stack

@@ -1,4 +1,4 @@
-"""How many sockets a process may open."""
+"""How many files and sockets a process may open: what a shell allows is often 1,024, and each charger needs one."""
 
 import resource
 

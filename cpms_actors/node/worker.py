@@ -49,6 +49,7 @@ from cpms_actors.gateway.engine import Admitted, Door, Engine, Head, Mover, Rece
 from cpms_actors.gateway.engines.choice import engine_of
 from cpms_actors.gateway.handshake import Admission, Lookups, door, overloaded
 from cpms_actors.node.lag import Lag, health
+from cpms_actors.node.limits import raise_files
 from cpms_actors.node.siblings import Siblings, siblings
 from cpms_actors.node.worker_bus import Bus
 from cpms_actors.node.worker_desk import Desk, lane_journals
@@ -67,6 +68,7 @@ from supervisors.tasks import TaskPool
 log = logs.get("worker")
 
 TURNS_MAX: Final = 10_000
+FILES_SPARE: Final = 500  # besides the chargers' sockets
 HOUSEKEEPING_S: Final = 5.0
 READ_AT_START_S: Final = 30.0
 ELSEWHERE_RETRY_S: Final = 2
@@ -386,6 +388,10 @@ def run(settings: Settings, *, name: str = "", ready: Callable[[], None] = lambd
     """Run one worker until SIGTERM or SIGINT; the exit code. `ready` is called when it serves chargers."""
     node = settings.node or socket.gethostname()
     name = f"{name or f'worker-{os.getpid()}'}@{node}"
+
+    files = raise_files()
+    if files < settings.gateway.connections_max + FILES_SPARE:
+        log.warning("few_open_files", allowed=files, connections_max=settings.gateway.connections_max, remedy="raise `ulimit -Hn`")
 
     async def main(bridge: Bridge) -> None:
         client = await bridge.on_host(connect, settings.nats, name)
