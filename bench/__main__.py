@@ -19,10 +19,15 @@ from cpms_actors.base.errors import CpmsError
 from cpms_actors.base.settings import Logs
 from cpms_actors.observe import logs
 
-QUESTIONS: Final = ("gateway", "admission", "handover", "turn")  # modules of bench, imported when they are asked
+# Modules of bench, imported when they are asked.
+QUESTIONS: Final = ("gateway", "admission", "pipeline", "sessions", "memory", "scale", "handover", "turn")
 WRITTEN: Final = {  # whose answer is kept, and what its section of the results is called
     "gateway": "What a message costs, and an idle charger",
     "admission": "How many chargers a worker lets in per second",
+    "pipeline": "What a MeterValues costs, from the frame to the row",
+    "sessions": "How many full sessions a second",
+    "memory": "What an idle charger weighs",
+    "scale": "What a message costs among many connections",
     "handover": "What a charger sees of a rollout",
 }
 RESULTS: Final = Path(__file__).with_name("RESULTS.md")
@@ -36,10 +41,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="bench", description="Questions about speed and memory; its file explains each.")
     parser.add_argument("name", choices=QUESTIONS)
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout and nothing else")
-    parser.add_argument("--seconds", type=_positive(float), default=0.0, help="of one measurement [default: gateway 3, turn 0.5]")
-    parser.add_argument("--connections", type=_positive(int), default=400, help="of the closed loop [default: 400]")
+    parser.add_argument("--seconds", type=_positive(float), default=0.0, help="of one measurement [default: each its own]")
+    parser.add_argument("--connections", type=_positive(int), default=0, help="chargers that talk [default: 400; pipeline 2000]")
     parser.add_argument("--rounds", type=_positive(int), default=3, help="in which every server is measured once [default: 3]")
-    parser.add_argument("--idle", type=_positive(int), default=5000, help="chargers whose memory is measured [default: 5000]")
+    parser.add_argument(
+        "--idle", type=_positive(int), default=0, help="chargers that are connected [default: 5000; memory and scale 30000]"
+    )
     parser.add_argument("--write", action="store_true", help="keep the answer in bench/RESULTS.md")
     asked = parser.parse_args()
     if asked.write and asked.name not in WRITTEN:

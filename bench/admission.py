@@ -25,6 +25,7 @@ from bench.processes import Cores, kept_to, running, scratch, share_cores, until
 from bench.question import Options, Outcome
 from bench.workers import worker
 
+CHARGERS: Final = 5000
 TOGETHER: Final = 128
 PASSWORD: Final = "0123456789abcdef0123"
 TARGET: Final = 1500
@@ -35,6 +36,7 @@ _ADMITTED: Final = msgspec.json.Decoder(Admitted)
 
 def run(options: Options) -> Outcome:
     """Measure it. Raises OperatorError."""
+    options = options.or_else(idle=CHARGERS)
     cores = share_cores()
     with scratch() as folder, kept_to(cores.others):
         options = replace(options, idle=min(options.idle, CONNECTED_MAX // (options.rounds + 1)))

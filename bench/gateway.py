@@ -44,6 +44,8 @@ from cpms_actors.base.errors import OperatorError
 from cpms_actors.node import broker
 
 SECONDS: Final = 3.0
+CHARGERS: Final = 400
+IDLE: Final = 5000
 WARM_S_MAX: Final = 1.0
 REST_S_MAX: Final = 6.0  # longer than the worker's housekeeping
 FIRST_SHARE: Final = 5  # one in so many chargers more connects before the memory is read the first time
@@ -135,6 +137,7 @@ class Hall:
 
 def run(options: Options) -> Outcome:
     """Measure it all. Raises OperatorError."""
+    options = options.or_else(seconds=SECONDS, connections=CHARGERS, idle=IDLE)
     cores = share_cores()
     with scratch() as folder, kept_to(cores.others):
         report = uvloop.run(until_stopped(_report(options, cores, folder)))
@@ -150,7 +153,7 @@ async def _report(options: Options, cores: Cores, folder: Path) -> Report:
     conditions = describe(folder) | {
         "connections": options.connections,
         "rounds": options.rounds,
-        "seconds": options.seconds or SECONDS,
+        "seconds": options.seconds,
         "message_bytes": load.METER_VALUES_BYTES,
         "idle_chargers": options.idle,
     }
@@ -183,7 +186,7 @@ async def _speed(options: Options, hall: Hall) -> dict[str, Figure]:
     for number in range(options.rounds):
         options.say(f"round {number + 1} of {options.rounds}")
         for row in ROWS:
-            rounds[row.key].append(await under_test[row.server].measure(row, options.seconds or SECONDS))
+            rounds[row.key].append(await under_test[row.server].measure(row, options.seconds))
     return {key: middle(figures) for key, figures in rounds.items()}
 
 
@@ -202,7 +205,7 @@ def middle(rounds: list[Figure]) -> Figure:
 
 async def _memory(options: Options, hall: Hall) -> Memory:
     options.say(f"weighing {options.idle} idle chargers")
-    rest_s = min(REST_S_MAX, 2 * (options.seconds or SECONDS))
+    rest_s = min(REST_S_MAX, 2 * options.seconds)
     bare = await _grown_kib(await hall.peer("raw_echo"), options.idle, rest_s)
     ours = await _grown_kib(await hall.worker("worker_idle", options.idle + _first(options.idle)), options.idle, rest_s)
     return Memory(kib_per_idle_charger=ours, kib_bare_connection=bare)

@@ -38,6 +38,7 @@ from cpms_actors.bus import commands, subjects
 from cpms_actors.bus.commands import CallQuestion, WorkerStatus
 from cpms_actors.domain.events import PAGE_DECODER, TransactionUpdated
 
+CHARGERS: Final = 5000
 EVERY_S: Final = 1.0
 CALL_EVERY_S: Final = 0.01
 BEFORE_S: Final = 5.0
@@ -127,6 +128,7 @@ class Charger(WSListener):
 
 def run(options: Options) -> Outcome:
     """Measure it. Raises OperatorError."""
+    options = options.or_else(idle=CHARGERS)
     cores = share_cores()
     with scratch() as folder, kept_to(cores.others):
         conditions = describe(folder)

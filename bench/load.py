@@ -4,7 +4,8 @@
 
 `Connect` opens WebSockets (picows on uvloop), boots the chargers and, if asked to, starts a transaction on each: what they measure from
 then on belongs to it. `Admit` connects and boots many at once and measures that. `Window` lets all of them talk, waits until the server
-is warm, and counts for some seconds: messages answered, and the CPU time of the server over exactly those. Every answer must be the
+is warm, and counts for some seconds: messages answered, and the CPU time of the server over exactly those. `Pace` sends MeterValues at
+a steady rate, whatever is answered; `Charge` has every charger go through one session after the other. Every answer must be the
 CALLRESULT of its question; anything else ends the load with a sentence, so that no figure is ever one of errors.
 """
 
@@ -13,7 +14,7 @@ import sys
 from base64 import b64encode
 from collections.abc import Coroutine
 from datetime import UTC, datetime
-from time import perf_counter
+from time import perf_counter, time
 from typing import Any, Final, Literal, TypeAlias, TypeVar
 
 import msgspec
@@ -22,6 +23,7 @@ from msgspec import Struct
 from picows import WSError, WSFrame, WSListener, WSMsgType, WSTransport, ws_connect
 
 from bench.processes import LINE_BYTES_MAX, cpu_s
+from cpms_actors.node.limits import raise_files
 
 T = TypeVar("T")
 Action: TypeAlias = Literal["Heartbeat", "MeterValues"]
@@ -30,6 +32,8 @@ READY: Final = "load: ready"
 TOGETHER_MAX: Final = 64  # handshakes under way
 ANSWER_S_MAX: Final = 30.0
 SAMPLE_EVERY: Final = 32  # answers per latency that is kept
+TICK_S: Final = 0.005  # of a steady rate
+SESSION_WH: Final = 1000
 TOKEN: Final = "BENCH-TOKEN"
 
 _NOW: Final = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -43,10 +47,16 @@ _START: Final = {"connectorId": 1, "idTag": TOKEN, "meterStart": 1_230_000, "tim
 
 
 class Connect(Struct, frozen=True, tag="connect"):
-    """Open `count` more connections, booted; with `charging` also in a transaction."""
+    """Open `count` more connections, booted; with `charging` also in a transaction. The first ever is called CP`begin`.
+
+    `source` is the address to connect from: each has some 28,000 ports.
+    """
 
     count: int
     charging: bool
+    password: str = ""
+    begin: int = 0
+    source: str = ""
 
 
 class Admit(Struct, frozen=True, tag="admit"):
@@ -65,6 +75,20 @@ class Window(Struct, frozen=True, tag="window"):
     warm_s: float
     seconds: float
     pid: int
+
+
+class Pace(Struct, frozen=True, tag="pace"):
+    """Send `per_s` MeterValues a second for `seconds`, spread over the chargers; the message id is the moment of sending (µs)."""
+
+    per_s: float
+    seconds: float
+
+
+class Charge(Struct, frozen=True, tag="charge"):
+    """Let every charger go through sessions for `seconds`, and finish the last: Authorize, start, `readings` MeterValues, stop."""
+
+    seconds: float
+    readings: int
 
 
 class Connected(Struct, frozen=True):
@@ -92,7 +116,28 @@ class Measured(Struct, frozen=True):
     p99_ms: float
 
 
-_ORDER: Final[msgspec.json.Decoder[Connect | Admit | Window]] = msgspec.json.Decoder(Connect | Admit | Window)
+class Paced(Struct, frozen=True):
+    """The answer to Pace, once all is answered. `unsent`: how many had to be left out because every charger still waited."""
+
+    messages: int
+    unsent: int
+    p50_ms: float
+    p99_ms: float
+
+
+class Charged(Struct, frozen=True):
+    """The answer to Charge. `energy_wh` is what the chargers have delivered; latencies are of single messages."""
+
+    sessions: int
+    messages: int
+    energy_wh: int
+    seconds: float
+    p50_ms: float
+    p99_ms: float
+
+
+_Order: TypeAlias = Connect | Admit | Window | Pace | Charge
+_ORDER: Final[msgspec.json.Decoder[_Order]] = msgspec.json.Decoder(_Order)
 
 
 class LoadFailed(Exception):
@@ -108,6 +153,15 @@ def meter_values(transaction: int) -> bytes:
     """MeterValues of a running transaction, from behind the message id; about 440 bytes with it."""
     meter_value = [{"timestamp": _NOW, "sampledValue": _SAMPLED}]
     return call("MeterValues", {"connectorId": 1, "transactionId": transaction, "meterValue": meter_value})
+
+
+def _meter_values_now(transaction: int) -> bytes:
+    """The same with a hole for the moment, as `_stamp` says it."""
+    return meter_values(transaction).replace(_NOW.encode(), b"%s")
+
+
+def _stamp(moment: float) -> str:
+    return datetime.fromtimestamp(moment, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 METER_VALUES_BYTES: Final = len(b'[2,"10000"' + meter_values(1000))
@@ -141,6 +195,7 @@ class _Charger(WSListener):
         if not answer.startswith(self._expected):
             self._fleet.fail(f"expected {self._expected.decode()}…, got {answer[:200].decode(errors='replace')}")
             return
+        asked_at, self._asked_at = self._asked_at, 0.0
         waiting = self._waiting
         if waiting is not None:
             self._waiting = None
@@ -149,7 +204,7 @@ class _Charger(WSListener):
         fleet = self._fleet
         fleet.answered += 1
         if fleet.answered % SAMPLE_EVERY == 0:
-            fleet.latencies.append(perf_counter() - self._asked_at)
+            fleet.latencies.append(perf_counter() - asked_at)
         if fleet.talking:
             self._ask()
         else:
@@ -165,6 +220,17 @@ class _Charger(WSListener):
         self._expected = b'[3,"%d",' % number
         self._asked_at = perf_counter()
         self._transport.send(WSMsgType.TEXT, b'[2,"%d"' % number + self._body)
+
+    @property
+    def waits(self) -> bool:
+        """Whether its last question has no answer yet."""
+        return self._asked_at != 0.0
+
+    def tell(self, id_: int, body: bytes) -> None:
+        """Ask once; nobody waits for the answer but the fleet, which counts it."""
+        self._expected = b'[3,"%d",' % id_
+        self._asked_at = perf_counter()
+        self._transport.send(WSMsgType.TEXT, b'[2,"%d"' % id_ + body)
 
     async def question(self, body: bytes) -> Any:
         """Ask once and return the payload of the answer."""
@@ -203,11 +269,11 @@ class _Fleet:
         for begin in range(0, order.count, TOGETHER_MAX):
             size = min(TOGETHER_MAX, order.count - begin)
             first = len(self._chargers)
-            self._chargers += await self._unless_broken(self._join_some(range(first, first + size), order.charging))
+            self._chargers += await self._unless_broken(self._join_some(range(first, first + size), order))
         return Connected(len(self._chargers))
 
-    async def _join_some(self, numbers: range, charging: bool) -> list[_Charger]:
-        return await asyncio.gather(*(self._join(number, charging) for number in numbers))
+    async def _join_some(self, numbers: range, order: Connect) -> list[_Charger]:
+        return await asyncio.gather(*(self._join(order.begin + number, order) for number in numbers))
 
     async def admit(self, order: Admit) -> Admitted:
         """Connect and boot. Raises LoadFailed."""
@@ -218,7 +284,7 @@ class _Fleet:
         async def join_one_after_the_other() -> None:
             for number in waiting:
                 began = perf_counter()
-                self._chargers.append(await self._join(number, charging=False, password=order.password))
+                self._chargers.append(await self._join(number, Connect(1, charging=False, password=order.password)))
                 latencies.append(perf_counter() - began)
 
         async def join_all() -> None:
@@ -230,19 +296,21 @@ class _Fleet:
         latencies.sort()
         return Admitted(elapsed, cpu, _quantile_ms(latencies, 0.5), _quantile_ms(latencies, 0.99))
 
-    async def _join(self, number: int, charging: bool, password: str = "") -> _Charger:
+    async def _join(self, number: int, order: Connect) -> _Charger:
+        identity = f"CP{number}"
         headers = {"Sec-WebSocket-Protocol": "ocpp1.6"}
-        if password:
-            headers["Authorization"] = f"Basic {b64encode(f'CP{number}:{password}'.encode()).decode()}"
+        if order.password:
+            headers["Authorization"] = f"Basic {b64encode(f'{identity}:{order.password}'.encode()).decode()}"
+        source = (order.source, 0) if order.source else None
         try:
-            _, charger = await ws_connect(lambda: _Charger(self), f"{self._url}/CP{number}", extra_headers=headers)
+            _, charger = await ws_connect(lambda: _Charger(self), f"{self._url}/{identity}", extra_headers=headers, local_addr=source)
         except (OSError, WSError) as error:
             raise LoadFailed(f"no connection: {error}") from None
         assert isinstance(charger, _Charger)
         status = (await charger.question(call("BootNotification", _BOOT)))["status"]
         if status != "Accepted":
             raise LoadFailed(f"BootNotification was answered {status}")
-        if charging:
+        if order.charging:
             started = await charger.question(call("StartTransaction", _START))
             if started["idTagInfo"]["status"] != "Accepted":
                 raise LoadFailed(f"StartTransaction was answered {started}")
@@ -266,10 +334,74 @@ class _Fleet:
         await self._unless_broken(self._silent.wait())
         return Measured(answered, elapsed, cpu, _quantile_ms(latencies, 0.5), _quantile_ms(latencies, 0.99))
 
-    async def _unless_broken(self, work: Coroutine[Any, Any, T]) -> T:
-        """The result of the work, or LoadFailed as soon as the fleet is broken or the work takes far too long."""
+    async def pace(self, order: Pace) -> Paced:
+        """Raises LoadFailed."""
+        self.latencies.clear()
+        bodies = [_meter_values_now(charger.transaction) for charger in self._chargers]
+        sent = unsent = turn = 0
+        began = perf_counter()
+        while (elapsed := perf_counter() - began) < order.seconds:
+            moment = time()
+            stamp, id_ = _stamp(moment).encode(), int(moment * 1e6)
+            for _ in range(int(order.per_s * elapsed) - sent - unsent):
+                turn = (turn + 1) % len(bodies)
+                charger = self._chargers[turn]
+                if charger.waits:
+                    unsent += 1
+                    continue
+                self._open += 1
+                sent += 1
+                charger.tell(id_, bodies[turn] % stamp)
+            await self._unless_broken(asyncio.sleep(TICK_S))
+        self._silent.clear()
+        if self._open:
+            await self._unless_broken(self._silent.wait())
+        latencies = sorted(self.latencies)
+        return Paced(sent, unsent, _quantile_ms(latencies, 0.5), _quantile_ms(latencies, 0.99))
+
+    async def charge(self, order: Charge) -> Charged:
+        """Raises LoadFailed."""
+        latencies: list[float] = []
+        sessions = 0
+        began = perf_counter()
+
+        async def ask(charger: _Charger, action: str, payload: object) -> Any:
+            asked = perf_counter()
+            answer = await charger.question(call(action, payload))
+            latencies.append(perf_counter() - asked)
+            return answer
+
+        async def charge_on(charger: _Charger) -> None:
+            nonlocal sessions
+            register = 0
+            while perf_counter() - began < order.seconds:
+                await ask(charger, "Authorize", {"idTag": TOKEN})
+                start = {"connectorId": 1, "idTag": TOKEN, "meterStart": register, "timestamp": _stamp(time())}
+                transaction = (await ask(charger, "StartTransaction", start))["transactionId"]
+                body = _meter_values_now(transaction)
+                for _ in range(order.readings):
+                    asked = perf_counter()
+                    await charger.question(body % _stamp(time()).encode())
+                    latencies.append(perf_counter() - asked)
+                register += SESSION_WH
+                stop = {"transactionId": transaction, "idTag": TOKEN, "meterStop": register, "timestamp": _stamp(time())}
+                await ask(charger, "StopTransaction", stop)
+                sessions += 1
+
+        async def charge_all() -> None:
+            await asyncio.gather(*map(charge_on, self._chargers))
+
+        await self._unless_broken(charge_all(), order.seconds)
+        elapsed = perf_counter() - began
+        latencies.sort()
+        return Charged(
+            sessions, len(latencies), sessions * SESSION_WH, elapsed, _quantile_ms(latencies, 0.5), _quantile_ms(latencies, 0.99)
+        )
+
+    async def _unless_broken(self, work: Coroutine[Any, Any, T], seconds: float = 0.0) -> T:
+        """The result of the work, or LoadFailed as soon as the fleet is broken or the work, of `seconds`, takes far too long."""
         task = asyncio.create_task(work)
-        await asyncio.wait((task, self._broken), timeout=ANSWER_S_MAX, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait((task, self._broken), timeout=seconds + ANSWER_S_MAX, return_when=asyncio.FIRST_COMPLETED)
         if task.done() and not self._broken.done():
             return task.result()
         task.cancel()
@@ -284,6 +416,7 @@ def _quantile_ms(ordered: list[float], share: float) -> float:
 
 
 async def _obey(url: str) -> None:
+    raise_files()
     orders = asyncio.StreamReader(limit=LINE_BYTES_MAX)
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(orders), sys.stdin)
     fleet = _Fleet(url)
@@ -297,6 +430,10 @@ async def _obey(url: str) -> None:
                 _say(msgspec.json.encode(await fleet.admit(order)))
             case Window():
                 _say(msgspec.json.encode(await fleet.measure(order)))
+            case Pace():
+                _say(msgspec.json.encode(await fleet.pace(order)))
+            case Charge():
+                _say(msgspec.json.encode(await fleet.charge(order)))
 
 
 def _say(line: bytes) -> None:

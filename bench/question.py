@@ -1,22 +1,27 @@
 """What a question of the bench is: a function from options to an outcome that reads as a table and as JSON."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, TypeAlias
+from typing import Any, Self, TypeAlias
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 
 class Options(Struct, frozen=True):
-    """What the command line says. `seconds` 0: the question's own default.
+    """What the command line says. `seconds`, `connections` or `idle` 0: the question's own default.
 
-    `connections` is of the closed loop, `rounds` how often every server is measured, `idle` how many idle chargers weigh a server.
+    `connections` is how many chargers talk, `rounds` how often every server is measured, `idle` how many are connected.
     """
 
     seconds: float = 0.0
-    connections: int = 400
+    connections: int = 0
     rounds: int = 3
-    idle: int = 5000
+    idle: int = 0
     say: Callable[[str], None] = lambda _: None  # told a sentence at each step
+
+    def or_else(self, *, seconds: float = 0.0, connections: int = 0, idle: int = 0) -> Self:
+        """The same with these where the command line says nothing."""
+        return replace(self, seconds=self.seconds or seconds, connections=self.connections or connections, idle=self.idle or idle)
 
 
 class Outcome(Struct, frozen=True):

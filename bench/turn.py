@@ -27,6 +27,7 @@ from cpms_actors.ocpp.dialect2 import dialect21, dialect201
 from cpms_actors.ocpp.dialect16 import Dialect16
 
 SECONDS: Final = 0.5  # per figure
+CHARGERS: Final = 400
 MESSAGES: Final = 2000  # per repetition
 REPETITIONS_MIN: Final = 3
 
@@ -112,11 +113,13 @@ class _Ports:
 
 def run(options: Options) -> Outcome:
     """Measure every version."""
-    seconds = options.seconds or SECONDS
+    options = options.or_else(seconds=SECONDS, connections=CHARGERS)
     figures: dict[str, dict[str, float]] = {}
     for version, bodies in BODIES.items():
         options.say(f"OCPP {version}")
-        figures[version] = {f"{name}_us": _turn_us(version, body, seconds, options.connections) for name, body in bodies.items()}
+        figures[version] = {
+            f"{name}_us": _turn_us(version, body, options.seconds, options.connections) for name, body in bodies.items()
+        }
     return Outcome(figures, _text(figures))
 
 

@@ -111,6 +111,53 @@ def test_a_successor_goes_on_with_every_connection() -> None:
     assert answer["calls"] > 0
 
 
+@needs_two_cores
+def test_a_message_is_followed_through_every_process_into_its_row() -> None:
+    run = bench("pipeline", "--json", "--seconds", "0.5", "--connections", "200")
+    assert run.returncode == 0, run.stderr
+    answer = json.loads(run.stdout)
+    assert answer["cpu_us"] == pytest.approx(sum(answer["cpu_us_parts"].values()), abs=0.5)
+    assert all(answer["cpu_us_parts"][part] > 0 for part in ("workers", "nats-server", "session pool", "postgres"))
+    assert answer["half"]["messages_per_s"] == pytest.approx(answer["messages_per_s"] / 2, rel=0.2)
+    assert 0 < answer["half"]["row_p50_ms"] <= answer["half"]["row_p99_ms"] <= answer["half"]["row_max_ms"]
+    for name, found, bound in (("cpu_us", answer["cpu_us"], 100), ("row_p99_ms", answer["half"]["row_p99_ms"], 1000)):
+        assert answer["targets"][name] == {"found": found, "at_most": bound, "met": found <= bound}
+
+
+@needs_two_cores
+def test_every_session_that_is_counted_has_its_record() -> None:
+    run = bench("sessions", "--json", "--seconds", "0.5", "--connections", "20")
+    assert run.returncode == 0, run.stderr
+    answer = json.loads(run.stdout)
+    assert answer["sessions"] >= 20
+    assert answer["sessions_per_s"] > 0
+    assert answer["cores"][answer["bounded_by"]] == max(answer["cores"].values())
+    target = answer["targets"]["sessions_per_s"]
+    assert target == {"found": answer["sessions_per_s"], "at_least": 300, "met": answer["sessions_per_s"] >= 300}
+
+
+@needs_two_cores
+def test_idle_chargers_are_weighed_at_three_sizes() -> None:
+    run = bench("memory", "--json", "--idle", "150", "--seconds", "0.2")
+    assert run.returncode == 0, run.stderr
+    answer = json.loads(run.stdout)
+    assert list(answer["sizes"]) == ["5", "50", "150"]
+    assert answer["kib_workers"] == answer["sizes"]["150"]["workers"] > 0
+    assert answer["kib_all"] == pytest.approx(sum(each for part, each in answer["sizes"]["150"].items() if part != "all"), abs=0.1)
+
+
+@needs_two_cores
+def test_the_cost_of_a_message_is_compared_over_sizes_and_workers() -> None:
+    run = bench("scale", "--json", "--idle", "900", "--seconds", "0.2", "--rounds", "1")
+    assert run.returncode == 0, run.stderr
+    answer = json.loads(run.stdout)
+    costs = answer["cpu_us"]
+    assert list(costs["two_workers"]) == list(costs["one_worker"]) == ["30", "300", "900"]
+    assert all(cost > 0 for sizes in costs.values() for cost in sizes.values())
+    assert answer["last_to_first"] == pytest.approx(costs["two_workers"]["900"] / costs["two_workers"]["30"], abs=0.02)
+    assert answer["targets"]["last_to_first"]["met"] is (answer["last_to_first"] <= 1.3)
+
+
 def test_an_answer_takes_the_place_of_the_one_before_and_leaves_the_others() -> None:
     results = "# Figures\n"
     for number in (1, 2):
@@ -138,7 +185,7 @@ def test_a_turn_is_measured_in_every_version() -> None:
 @pytest.mark.parametrize(
     ("arguments", "remedy"),
     [
-        (("turn", "--write"), "--write keeps the answers of gateway, admission and handover"),
+        (("turn", "--write"), "--write keeps the answers of gateway, admission, pipeline, "),
         (("gateway", "--seconds", "0"), "--seconds"),
         (("nothing",), "choose from"),
     ],
