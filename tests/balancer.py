@@ -25,6 +25,7 @@ class Balancer:
     def __init__(self, directory: Path, nodes: list[str], more: str = "") -> None:
         self.host = f"127.0.0.1:{free_port()}"
         make_certificate(directory / "gateway.pem")
+        (directory / "slots.map").touch()
         text = CONFIG.read_text().replace("/etc/cpms", str(directory)).replace("bind :443", f"bind {self.host}")
         for number, node in enumerate(nodes, 1):
             assert f"10.0.0.1{number}:9000" in text
