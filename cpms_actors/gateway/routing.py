@@ -12,6 +12,9 @@ from re import compile as pattern
 from socket import socket
 from typing import Final, Literal, Protocol
 
+NODE_HEADER: Final = "CPMS-Node"
+"""Of the answer to an upgrade: the name of the node that serves the charger. config/haproxy.cfg learns from it and takes it off."""
+
 REQUEST_LINE_BYTES_MAX: Final = 4096  # a longer one is nobody's path: ids.parse_path takes 512
 
 _GET: Final = b"GET "
@@ -20,6 +23,9 @@ _REQUEST_LINE: Final = pattern(rb"GET ([^ ]+) HTTP/1\.[0-9]")
 
 class Routing(Protocol):
     """Who owns which request path, from tables in memory: nothing waits. Called on the loop's thread."""
+
+    node: str
+    """This machine's name, which NODE_HEADER tells; empty: the header is left out."""
 
     address: str
     """The file path of the Unix socket where siblings pass us sockets; at most 107 bytes, in a directory that only we can write to."""

@@ -139,6 +139,7 @@ class Ours:
     """A routing by which every charger is ours, as far as siblings are concerned."""
 
     def __init__(self, folder: str) -> None:
+        self.node = ""
         self.address = f"{folder}/siblings"
         self.inner = None
 

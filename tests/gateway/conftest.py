@@ -43,6 +43,7 @@ class Worker:
 
     def __init__(self, folder: Path, name: str, port: int = 0, lonely: bool = False, **limits: Any) -> None:
         self.name = name
+        self.node = ""
         self.address = str(folder / name)
         self.lonely = lonely
         self.inner: socket.socket | None = None

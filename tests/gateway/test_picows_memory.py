@@ -45,6 +45,7 @@ def enter(head: Head) -> Admitted | Refused:
 class Ours:
     """A routing by which everything is ours."""
 
+    node = ""
     inner = None
 
     def __init__(self, folder: Path) -> None:

@@ -1,13 +1,18 @@
 """The files in config/ are what their readers accept: `config/`."""
 
+import asyncio
 import os
 import re
-import shutil
 import subprocess
+from collections import Counter
+from http.client import HTTPSConnection
 from pathlib import Path
 
 import msgspec
 import pytest
+from balancer import Balancer, free_port, needs_haproxy
+from websockets.asyncio.client import connect
+from websockets.utils import accept_key
 
 from cpms_actors.base.settings import Settings, load
 from cpms_actors.node import broker
@@ -54,8 +59,51 @@ def test_haproxy_sends_a_charger_to_the_same_worker() -> None:
     assert int(tunnel[1]) > gateway.ping_interval_s + gateway.pong_deadline_s
 
 
-@pytest.mark.skipif(shutil.which("haproxy") is None, reason="haproxy is not installed")
-def test_haproxy_accepts_haproxy_cfg(tmp_path: Path) -> None:
-    text = (CONFIG / "haproxy.cfg").read_text().replace("bind :443 ssl crt /etc/cpms/gateway.pem alpn http/1.1", "bind 127.0.0.1:8443")
-    (tmp_path / "haproxy.cfg").write_text(text)
-    assert subprocess.run(["haproxy", "-c", "-f", str(tmp_path / "haproxy.cfg")], check=False, timeout=20).returncode == 0
+@needs_haproxy
+def test_chargers_that_are_numbered_are_spread_over_the_nodes_and_each_stays_where_it_is(tmp_path: Path) -> None:
+    """haproxy itself plays the nodes: each answers with its number."""
+    nodes = [f"127.0.0.1:{free_port()}" for _ in range(3)]
+    answers = (f"listen node{n}\n    bind {node}\n    http-request return status 400 hdr node {n}\n" for n, node in enumerate(nodes))
+    balancer = Balancer(tmp_path, nodes, "".join(answers))
+    try:
+        client = HTTPSConnection(balancer.host, context=balancer.tls, timeout=10)
+
+        def node_of(charger: str) -> str:
+            client.request("GET", f"/ocpp/default/{charger}")
+            with client.getresponse() as answer:
+                answer.read()
+                return str(answer.headers["node"])
+
+        chargers = [f"CP-{number:04}" for number in range(600)]
+        first = [node_of(charger) for charger in chargers]
+        assert [node_of(charger) for charger in chargers] == first
+        counts = Counter(first)
+        assert len(counts) == 3
+        assert min(counts.values()) > 120, counts
+    finally:
+        balancer.close()
+
+
+@needs_haproxy
+def test_haproxy_cuts_the_chargers_of_a_node_that_says_nothing_any_more(tmp_path: Path) -> None:
+    """The node takes connections, as the kernel does for a process that hangs, and answers nothing but the first upgrade."""
+
+    async def node(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        if key := re.search(rb"sec-websocket-key: (.*)\r\n", head):
+            head = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: %s\r\n\r\n"
+            writer.write(head % accept_key(key[1].decode()).encode())
+        await reader.read()
+        writer.close()
+
+    async def script() -> None:
+        async with await asyncio.start_server(node, "127.0.0.1", 0) as server:
+            host, port = server.sockets[0].getsockname()
+            balancer = await asyncio.to_thread(Balancer, tmp_path, [f"{host}:{port}"] * 3)
+            try:
+                async with asyncio.timeout(10), connect(f"wss://{balancer.host}/ocpp/default/CP-1", ssl=balancer.tls) as charger:
+                    await charger.wait_closed()
+            finally:
+                await asyncio.to_thread(balancer.close)
+
+    asyncio.run(script())

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -51,9 +52,11 @@ class Station:
 
 
 @asynccontextmanager
-async def station(ws_url: str, identity: str, version: str = "1.6", *, patience_s: float = 0) -> AsyncIterator[Station]:
-    """Connect; for `patience_s` seconds again and again, as a charger does whose server has gone."""
-    socket = await _connect(f"{ws_url}/{identity}", version, patience_s)
+async def station(
+    ws_url: str, identity: str, version: str = "1.6", *, patience_s: float = 0, tls: ssl.SSLContext | None = None
+) -> AsyncIterator[Station]:
+    """Connect; for `patience_s` seconds again and again, as a charger does whose server has gone. `tls` is for a `wss://` URL."""
+    socket = await _connect(f"{ws_url}/{identity}", version, patience_s, tls)
     charger = Station(socket)
     listening = asyncio.create_task(charger.listen())
     try:
@@ -64,11 +67,11 @@ async def station(ws_url: str, identity: str, version: str = "1.6", *, patience_
         await asyncio.gather(listening, return_exceptions=True)
 
 
-async def _connect(url: str, version: str, patience_s: float) -> ClientConnection:
+async def _connect(url: str, version: str, patience_s: float, tls: ssl.SSLContext | None) -> ClientConnection:
     deadline = asyncio.get_running_loop().time() + patience_s
     while True:
         try:
-            return await connect(url, subprotocols=[Subprotocol(f"ocpp{version}")])
+            return await connect(url, subprotocols=[Subprotocol(f"ocpp{version}")], ssl=tls)
         except (OSError, InvalidHandshake, ConnectionClosed):
             if asyncio.get_running_loop().time() >= deadline:
                 raise

@@ -5,24 +5,34 @@ import json
 import os
 import shutil
 import signal
+import ssl
 import subprocess
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
-from contextlib import AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
+from balancer import CONFIG, Balancer, needs_haproxy
 from running import RunningCpms, die_with_parent
-from station import BOOT, Session16, station
+from station import BOOT, Session16, Station, station
+from websockets.asyncio.client import connect
+from websockets.exceptions import InvalidStatus
+from websockets.typing import Subprotocol
 
 from cpms_actors.base.ids import SLOTS
+from cpms_actors.bus.ownership import owner_of
+from cpms_actors.gateway.routing import NODE_HEADER
 from cpms_actors.node import ready
 from cpms_actors.node.data_dir import Connection
 
 CHARGERS = [f"NODE-{number}" for number in range(12)]
+SECURE = [f"TLS-{number}" for number in range(12)]
+PASSWORD = "0123456789abcdef0123"
 
 
 class Nodes:
@@ -30,18 +40,22 @@ class Nodes:
 
     def __init__(self) -> None:
         self.cpms = RunningCpms(Path(tempfile.mkdtemp(prefix="cpms-nodes-")), CPMS_NODE="n1")
-        self.urls = [self.cpms.ws_url]
+        self.urls = [self.cpms.ws_url.replace("127.0.0.1", f"127.0.0.{number}") for number in (1, 2, 3)]
+        self.addresses = [url.split("/")[2] for url in self.urls]
         self.workers = [self._worker(number) for number in (2, 3)]
 
     def _worker(self, number: int) -> subprocess.Popen[str]:
         connection = msgspec.json.decode((self.cpms.directory / ".cpms" / "connection.json").read_bytes(), type=Connection)
-        host, port = f"127.0.0.{number}", self.cpms.ws_url.rpartition("/")[0].rpartition(":")[2]
+        host, _, port = self.addresses[number - 1].partition(":")
         settings = {
+            "CPMS_CONFIG": str(CONFIG.with_name("production.toml")),
+            "CPMS_NATS_REPLICAS": "1",
             "CPMS_NODE": f"n{number}",
             "CPMS_NATS_URL": connection.nats_url,
             "CPMS_POSTGRES_DSN": connection.postgres_dsn,
             "CPMS_CREDENTIAL_KEY": connection.credential_key,
             "CPMS_GATEWAY_HOST": host,
+            "CPMS_GATEWAY_INNER_HOST": host,
             "CPMS_GATEWAY_PORT": port,
         }
         environment = {name: value for name, value in os.environ.items() if not name.startswith("CPMS_")}
@@ -59,16 +73,19 @@ class Nodes:
         while (said := worker.stdout.readline()) and ready.LINE not in said:
             pass
         assert said, (self.cpms.directory / f"n{number}.log").read_text()
-        self.urls.append(self.cpms.ws_url.replace("127.0.0.1", host))
         return worker
+
+    def start_what_was_killed(self) -> None:
+        self.workers = [worker if worker.poll() is None else self._worker(number) for number, worker in enumerate(self.workers, 2)]
 
     def slots(self) -> dict[str, int]:
         said = json.loads(self.cpms.cli("status", "--json").stdout)["workers"]
         return {worker["name"]: worker["slots"] for worker in said}
 
-    def counted(self, name: str) -> int:
+    def counted(self, name: str, node: str = "") -> int:
+        """A counter of all nodes together, or of one."""
         said = json.loads(self.cpms.cli("status", "--json").stdout)["workers"]
-        return sum(worker["counters"][name] for worker in said)
+        return sum(worker["counters"][name] for worker in said if worker["name"].endswith(f"@{node}" if node else ""))
 
     def close(self) -> None:
         for worker in self.workers:
@@ -85,14 +102,32 @@ def nodes() -> Iterator[Nodes]:
     try:
         for charger in CHARGERS:
             running.cpms.add_charger(charger)
+        for charger in SECURE:
+            running.cpms.add_charger(charger, PASSWORD, profile=2)
         running.cpms.add_token("T-NODES")
         yield running
     finally:
         running.close()
 
 
+@pytest.fixture(scope="module")
+def balancer(nodes: Nodes) -> Iterator[Balancer]:
+    (directory := nodes.cpms.directory / "balancer").mkdir()
+    balancer = Balancer(directory, nodes.addresses)
+    yield balancer
+    balancer.close()
+
+
+def secure_station(balancer: Balancer, charger: str, path: str = "/ocpp/default") -> AbstractAsyncContextManager[Station]:
+    """A charger with TLS and Basic authentication (security profile 2)."""
+    return station(f"wss://{charger}:{PASSWORD}@{balancer.host}{path}", charger, patience_s=20, tls=balancer.tls)
+
+
 def all_served(nodes: Nodes, count: int) -> None:
-    nodes.cpms.until(nodes.slots, lambda slots: len(slots) == count and sum(slots.values()) == SLOTS and 0 not in slots.values())
+    """So many workers are there, and each has the slots that are to be its own: none moves any more."""
+    nodes.cpms.until(
+        nodes.slots, lambda slots: len(slots) == count and slots == Counter(owner_of(slot, slots) for slot in range(SLOTS))
+    )
 
 
 def test_a_charger_at_any_node_is_served_and_a_command_from_any_node_reaches_it(nodes: Nodes) -> None:
@@ -100,12 +135,15 @@ def test_a_charger_at_any_node_is_served_and_a_command_from_any_node_reaches_it(
 
     async def script() -> None:
         async with AsyncExitStack() as stack:
-            stations = []
+            stations, told = [], set()
             for number, charger in enumerate(CHARGERS):
                 one = await stack.enter_async_context(station(nodes.urls[number % 3], charger, patience_s=10))
                 assert (await one.call("BootNotification", BOOT["1.6"]))["status"] == "Accepted"
+                assert one.socket.response is not None
+                told.add(one.socket.response.headers[NODE_HEADER])
                 one.answers["ClearCache"] = {"status": "Accepted"}
                 stations.append(one)
+            assert told == {"n1", "n2", "n3"}
             assert await asyncio.to_thread(nodes.counted, "gateway.relayed") > 0
             for charger in CHARGERS[:4]:
                 said = await asyncio.to_thread(nodes.cpms.cli, "call", charger, "ClearCache", "--json")
@@ -114,7 +152,59 @@ def test_a_charger_at_any_node_is_served_and_a_command_from_any_node_reaches_it(
     asyncio.run(script())
 
 
+@needs_haproxy
+def test_behind_haproxy_a_charger_with_tls_and_a_password_reaches_the_node_that_serves_it(nodes: Nodes, balancer: Balancer) -> None:
+    all_served(nodes, 3)
+
+    async def come(stack: AsyncExitStack, charger: str, path: str) -> Station:
+        one = await stack.enter_async_context(secure_station(balancer, charger, path))
+        assert one.socket.subprotocol == "ocpp1.6"
+        assert one.socket.response is not None
+        names = {name for name, _ in one.socket.response.headers.raw_items()}
+        assert {"Sec-WebSocket-Accept", "Sec-WebSocket-Protocol"} <= names
+        assert NODE_HEADER.lower() not in names
+        assert [extension.name for extension in one.socket.protocol.extensions] == ["permessage-deflate"]
+        assert (await one.call("BootNotification", BOOT["1.6"]))["status"] == "Accepted"
+        return one
+
+    async def script() -> None:
+        async with AsyncExitStack() as stack:
+            for charger in SECURE:
+                await come(stack, charger, "/ocpp/default")
+        astray = await asyncio.to_thread(nodes.counted, "gateway.relayed_on")
+        async with AsyncExitStack() as stack:
+            stations = [await come(stack, charger, "/ocpp") for charger in SECURE]
+            for name in ("n1", "n2", "n3"):
+                assert await asyncio.to_thread(nodes.counted, "gateway.open", name) > 0, name
+            assert await asyncio.to_thread(nodes.counted, "gateway.relayed_on") == astray
+            said = {"vendorId": "v", "data": "long enough to be compressed " * 50}
+            stations[0].answers["DataTransfer"] = {"status": "Accepted"}
+            asked = await asyncio.to_thread(nodes.cpms.cli, "call", SECURE[0], "DataTransfer", json.dumps(said), "--json")
+            assert json.loads(asked.stdout)["answer"] == {"status": "Accepted"}, asked
+            assert [call[3] for call in stations[0].calls] == [said]
+
+    asyncio.run(script())
+
+
+@needs_haproxy
+def test_haproxy_lets_nobody_in_whom_the_nodes_would_not(nodes: Nodes, balancer: Balancer) -> None:
+    async def status(url: str) -> int:
+        with pytest.raises(InvalidStatus) as refused:
+            await connect(url, subprotocols=[Subprotocol("ocpp1.6")], ssl=balancer.tls)
+        return refused.value.response.status_code
+
+    async def script() -> None:
+        assert await status(f"wss://{SECURE[0]}:wrong-{PASSWORD}@{balancer.host}/ocpp/default/{SECURE[0]}") == 401
+        assert await status(f"wss://{balancer.host}/ocpp/default/{SECURE[0]}") == 401
+        assert await status(f"wss://{balancer.host}/elsewhere/{SECURE[0]}") == 404
+        with pytest.raises(ssl.SSLCertVerificationError):
+            await connect(f"wss://{balancer.host}/ocpp/default/{SECURE[0]}")
+
+    asyncio.run(script())
+
+
 def test_when_a_node_is_killed_its_chargers_are_served_by_the_others(nodes: Nodes) -> None:
+    nodes.start_what_was_killed()
     all_served(nodes, 3)
     sessions = {charger: Session16(charger, "T-NODES") for charger in CHARGERS}
 
@@ -135,7 +225,48 @@ def test_when_a_node_is_killed_its_chargers_are_served_by_the_others(nodes: Node
 
     asyncio.run(all_of_them())
     all_served(nodes, 2)
-    for charger in sessions:
+    each_has_one_bill(nodes, CHARGERS)
+
+
+@needs_haproxy
+def test_behind_haproxy_a_killed_node_s_chargers_come_back_to_the_others_and_nobody_else_notices(
+    nodes: Nodes, balancer: Balancer
+) -> None:
+    nodes.start_what_was_killed()
+    all_served(nodes, 3)
+    sessions = {charger: Session16(charger, "T-NODES") for charger in SECURE}
+
+    async def script() -> None:
+        async with AsyncExitStack() as stack:
+            for charger in SECURE:  # haproxy learns where they belong
+                async with secure_station(balancer, charger) as s:
+                    await s.call("Heartbeat", {})
+            stations = {charger: await stack.enter_async_context(secure_station(balancer, charger)) for charger in SECURE}
+            for charger, session in sessions.items():
+                await session.begin(stations[charger], 1000)
+            doomed = await asyncio.to_thread(nodes.counted, "gateway.open", "n3")
+            assert 0 < doomed < len(SECURE)
+            nodes.workers[1].kill()
+            ends = {asyncio.create_task(s.socket.wait_closed(), name=charger) for charger, s in stations.items()}
+            back: list[str] = []
+            async with asyncio.timeout(20):
+                while len(back) < doomed:
+                    ended, ends = await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+                    back += [task.get_name() for task in ended]
+            for charger in back:
+                stations[charger] = await stack.enter_async_context(secure_station(balancer, charger))
+            for charger, session in sessions.items():
+                await session.meter(stations[charger], 20, 6000)
+                await session.end(stations[charger], 30, 8000)
+            assert len(back) == doomed
+            assert not any(task.done() for task in ends)
+
+    asyncio.run(script())
+    each_has_one_bill(nodes, SECURE)
+
+
+def each_has_one_bill(nodes: Nodes, chargers: list[str]) -> None:
+    for charger in chargers:
         (cdr,) = nodes.cpms.until(lambda charger=charger: nodes.cpms.cdrs(charger), lambda cdrs: len(cdrs) > 0)  # type: ignore[misc]
         (session,) = nodes.cpms.sessions(charger)
         assert (session.status, session.energy_wh, cdr.energy_wh) == ("Ended", 7000, 7000)

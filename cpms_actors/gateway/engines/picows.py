@@ -34,7 +34,7 @@ from cpms_actors.gateway.engines.picows_connection import Books, Connection
 from cpms_actors.gateway.engines.picows_log import LIBRARY_LOG
 from cpms_actors.gateway.gates import WINDOW_S, Charging, nobody
 from cpms_actors.gateway.listening import BACKLOG, endpoint, listen
-from cpms_actors.gateway.routing import Routing
+from cpms_actors.gateway.routing import NODE_HEADER, Routing
 from cpms_actors.observe.counters import Counters
 
 READ_BUFFER_BYTES: Final = 2048  # the library's least; a request head and every common frame fit
@@ -186,6 +186,7 @@ class PicowsEngine:
         self.limits = limits
         self.connections = Books(door, limits, counters, charging)
         self._address = (host, port)
+        self._told = {NODE_HEADER: routing.node} if routing is not None and routing.node else {}
         self._openings: set[_Socket] = set()
         self._responses: dict[tuple[str | None, Deflate | None], WSUpgradeResponse] = {}  # 4 subprotocols × 9 codecs at most
         self._server: asyncio.Server | None = None
@@ -306,7 +307,7 @@ class PicowsEngine:
     def _response(self, answer: Admitted, codec: Deflate | None) -> WSUpgradeResponse:
         response = self._responses.get((answer.subprotocol, codec))
         if response is None:
-            headers = {}
+            headers = dict(self._told)
             if answer.subprotocol is not None:
                 headers["Sec-WebSocket-Protocol"] = answer.subprotocol
             if codec is not None:
