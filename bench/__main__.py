@@ -20,7 +20,7 @@ from cpms_actors.base.settings import Logs
 from cpms_actors.observe import logs
 
 # Modules of bench, imported when they are asked.
-QUESTIONS: Final = ("gateway", "admission", "pipeline", "sessions", "memory", "scale", "handover", "turn")
+QUESTIONS: Final = ("gateway", "admission", "pipeline", "sessions", "memory", "scale", "outage", "handover", "turn")
 WRITTEN: Final = {  # whose answer is kept, and what its section of the results is called
     "gateway": "What a message costs, and an idle charger",
     "admission": "How many chargers a worker lets in per second",
@@ -28,6 +28,7 @@ WRITTEN: Final = {  # whose answer is kept, and what its section of the results 
     "sessions": "How many full sessions a second",
     "memory": "What an idle charger weighs",
     "scale": "What a message costs among many connections",
+    "outage": "Everybody comes back at once",
     "handover": "What a charger sees of a rollout",
 }
 RESULTS: Final = Path(__file__).with_name("RESULTS.md")

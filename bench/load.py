@@ -22,7 +22,7 @@ import uvloop
 from msgspec import Struct
 from picows import WSError, WSFrame, WSListener, WSMsgType, WSTransport, ws_connect
 
-from bench.processes import LINE_BYTES_MAX, cpu_s
+from bench.processes import cpu_s, obey
 from cpms_actors.node.limits import raise_files
 
 T = TypeVar("T")
@@ -78,10 +78,14 @@ class Window(Struct, frozen=True, tag="window"):
 
 
 class Pace(Struct, frozen=True, tag="pace"):
-    """Send `per_s` MeterValues a second for `seconds`, spread over the chargers; the message id is the moment of sending (µs)."""
+    """Send `per_s` MeterValues a second for `seconds`, spread over the chargers; the message id is the moment of sending (µs).
+
+    Of `sample_every` latencies one is kept; when that is more often than usual, all that are kept are told.
+    """
 
     per_s: float
     seconds: float
+    sample_every: int = SAMPLE_EVERY
 
 
 class Charge(Struct, frozen=True, tag="charge"):
@@ -123,6 +127,7 @@ class Paced(Struct, frozen=True):
     unsent: int
     p50_ms: float
     p99_ms: float
+    samples_ms: list[float] = []
 
 
 class Charged(Struct, frozen=True):
@@ -203,7 +208,7 @@ class _Charger(WSListener):
             return
         fleet = self._fleet
         fleet.answered += 1
-        if fleet.answered % SAMPLE_EVERY == 0:
+        if fleet.answered % fleet.sample_every == 0:
             fleet.latencies.append(perf_counter() - asked_at)
         if fleet.talking:
             self._ask()
@@ -251,6 +256,7 @@ class _Fleet:
         self._open = 0
         self.talking = False
         self.answered = 0
+        self.sample_every = SAMPLE_EVERY
         self.latencies: list[float] = []
 
     def fail(self, why: str) -> None:
@@ -337,6 +343,7 @@ class _Fleet:
     async def pace(self, order: Pace) -> Paced:
         """Raises LoadFailed."""
         self.latencies.clear()
+        self.sample_every = order.sample_every
         bodies = [_meter_values_now(charger.transaction) for charger in self._chargers]
         sent = unsent = turn = 0
         began = perf_counter()
@@ -357,7 +364,8 @@ class _Fleet:
         if self._open:
             await self._unless_broken(self._silent.wait())
         latencies = sorted(self.latencies)
-        return Paced(sent, unsent, _quantile_ms(latencies, 0.5), _quantile_ms(latencies, 0.99))
+        samples = [round(each * 1000, 2) for each in latencies] if order.sample_every < SAMPLE_EVERY else []
+        return Paced(sent, unsent, _quantile_ms(latencies, 0.5), _quantile_ms(latencies, 0.99), samples)
 
     async def charge(self, order: Charge) -> Charged:
         """Raises LoadFailed."""
@@ -415,34 +423,28 @@ def _quantile_ms(ordered: list[float], share: float) -> float:
     return ordered[int(len(ordered) * share)] * 1000 if ordered else 0.0
 
 
-async def _obey(url: str) -> None:
+async def _main(url: str) -> None:
     raise_files()
-    orders = asyncio.StreamReader(limit=LINE_BYTES_MAX)
-    await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(orders), sys.stdin)
     fleet = _Fleet(url)
-    _say(READY.encode())
-    while line := await orders.readline():
-        order = _ORDER.decode(line)
-        match order:
-            case Connect():
-                _say(msgspec.json.encode(await fleet.connect(order)))
-            case Admit():
-                _say(msgspec.json.encode(await fleet.admit(order)))
-            case Window():
-                _say(msgspec.json.encode(await fleet.measure(order)))
-            case Pace():
-                _say(msgspec.json.encode(await fleet.pace(order)))
-            case Charge():
-                _say(msgspec.json.encode(await fleet.charge(order)))
 
+    async def do(line: bytes) -> Struct:
+        match _ORDER.decode(line):
+            case Connect() as order:
+                return await fleet.connect(order)
+            case Admit() as order:
+                return await fleet.admit(order)
+            case Window() as order:
+                return await fleet.measure(order)
+            case Pace() as order:
+                return await fleet.pace(order)
+            case Charge() as order:
+                return await fleet.charge(order)
 
-def _say(line: bytes) -> None:
-    sys.stdout.buffer.write(line + b"\n")
-    sys.stdout.buffer.flush()
+    await obey(READY, do)
 
 
 if __name__ == "__main__":
     try:
-        uvloop.run(_obey(sys.argv[1]))
+        uvloop.run(_main(sys.argv[1]))
     except LoadFailed as failed:
         sys.exit(f"load: {failed}")

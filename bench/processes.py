@@ -11,12 +11,13 @@ import signal
 import sys
 import tempfile
 from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from time import clock_gettime
 from typing import Any, Final, TypeVar
 
+import msgspec
 import psutil
 from msgspec import Struct
 
@@ -84,6 +85,20 @@ class Child:
             self._process.stdin.write(line + b"\n")
             await self._process.stdin.drain()
         return await self.line()
+
+
+async def obey(ready: str, do: Callable[[bytes], Awaitable[Struct]]) -> None:
+    """The other end of `Child`: say `ready`, then do what each line of stdin says, and answer with what comes of it, as JSON."""
+
+    def say(line: bytes) -> None:
+        sys.stdout.buffer.write(line + b"\n")
+        sys.stdout.buffer.flush()
+
+    orders = asyncio.StreamReader(limit=LINE_BYTES_MAX)
+    await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(orders), sys.stdin)
+    say(ready.encode())
+    while line := await orders.readline():
+        say(msgspec.json.encode(await do(line)))
 
 
 @asynccontextmanager

@@ -33,6 +33,7 @@ _PARTS: Final = (  # what a command line holds, and what the process is called
     ("operations", "operations pool"),
 )
 _REST: Final = "supervisor"
+_OPEN: Final = {"CPMS_GATEWAY_ADMISSIONS_PER_S": "0", "CPMS_GATEWAY_MESSAGES_PER_S": "0"}
 
 
 class System:
@@ -78,8 +79,8 @@ class System:
 
 
 @asynccontextmanager
-async def system(folder: Path, *, workers: int = 1) -> AsyncIterator[System]:
-    """A system while the block runs; everything of it lies in `folder`. Its gates are open: what it can do is asked."""
+async def system(folder: Path, *, workers: int = 1, gates: bool = False) -> AsyncIterator[System]:
+    """A system while the block runs; everything of it lies in `folder`. Its gates are open, when what it can do is asked."""
     async with AsyncExitStack() as stack:
         process, _ = await stack.enter_async_context(
             running(
@@ -87,12 +88,7 @@ async def system(folder: Path, *, workers: int = 1) -> AsyncIterator[System]:
                 "cpms_actors.cli.main",
                 *("up", "--json", "--port", "0", "--data", str(folder), "--workers", str(workers)),
                 cores=sorted(os.sched_getaffinity(0)),
-                env={
-                    "CPMS_GATEWAY_ADMISSIONS_PER_S": "0",
-                    "CPMS_GATEWAY_MESSAGES_PER_S": "0",
-                    "CPMS_LOGS_LEVEL": "warning",
-                    "CPMS_CONFIG": "",
-                },
+                env={"CPMS_LOGS_LEVEL": "warning", "CPMS_CONFIG": ""} | ({} if gates else _OPEN),
                 ready="",
             )
         )
