@@ -39,6 +39,7 @@ from bench.machine import describe
 from bench.processes import Child, Cores, kept_to, rss_bytes, running, scratch, share_cores, until_stopped
 from bench.question import Options, Outcome
 from bench.report import Figure, Memory, Report, ratios, targets, text
+from bench.words import METER_VALUES_BYTES
 from bench.workers import Cpms, worker
 from cpms_actors.base.errors import OperatorError
 from cpms_actors.node import broker
@@ -151,7 +152,7 @@ async def _report(options: Options, cores: Cores, folder: Path) -> Report:
         "connections": options.connections,
         "rounds": options.rounds,
         "seconds": options.seconds or SECONDS,
-        "message_bytes": load.METER_VALUES_BYTES,
+        "message_bytes": METER_VALUES_BYTES,
         "idle_chargers": options.idle,
     }
     async with _hall(cores, folder) as hall:

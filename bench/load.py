@@ -12,7 +12,6 @@ import asyncio
 import sys
 from base64 import b64encode
 from collections.abc import Coroutine
-from datetime import UTC, datetime
 from time import perf_counter
 from typing import Any, Final, Literal, TypeAlias, TypeVar
 
@@ -22,6 +21,7 @@ from msgspec import Struct
 from picows import WSError, WSFrame, WSListener, WSMsgType, WSTransport, ws_connect
 
 from bench.processes import LINE_BYTES_MAX, cpu_s
+from bench.words import BOOT, HEARTBEAT, START, call, meter_values
 
 T = TypeVar("T")
 Action: TypeAlias = Literal["Heartbeat", "MeterValues"]
@@ -30,16 +30,6 @@ READY: Final = "load: ready"
 TOGETHER_MAX: Final = 64  # handshakes under way
 ANSWER_S_MAX: Final = 30.0
 SAMPLE_EVERY: Final = 32  # answers per latency that is kept
-TOKEN: Final = "BENCH-TOKEN"
-
-_NOW: Final = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-_SAMPLED: Final = [
-    {"value": "1234567.250", "context": "Sample.Periodic", "measurand": "Energy.Active.Import.Register", "unit": "Wh"},
-    {"value": "16.000", "context": "Sample.Periodic", "measurand": "Current.Import", "unit": "A", "phase": "L1-N"},
-    {"value": "230.125", "context": "Sample.Periodic", "measurand": "Voltage", "unit": "V", "phase": "L1-N"},
-]
-_BOOT: Final = {"chargePointVendor": "Bench", "chargePointModel": "Closed loop", "firmwareVersion": "1.0"}
-_START: Final = {"connectorId": 1, "idTag": TOKEN, "meterStart": 1_230_000, "timestamp": _NOW}
 
 
 class Connect(Struct, frozen=True, tag="connect"):
@@ -99,21 +89,6 @@ class LoadFailed(Exception):
     """The server closed a connection, answered wrongly or not at all."""
 
 
-def call(action: str, payload: object) -> bytes:
-    """A CALL without its beginning `[2,"<id>"`: what follows the message id."""
-    return b',"' + action.encode() + b'",' + msgspec.json.encode(payload) + b"]"
-
-
-def meter_values(transaction: int) -> bytes:
-    """MeterValues of a running transaction, from behind the message id; about 440 bytes with it."""
-    meter_value = [{"timestamp": _NOW, "sampledValue": _SAMPLED}]
-    return call("MeterValues", {"connectorId": 1, "transactionId": transaction, "meterValue": meter_value})
-
-
-METER_VALUES_BYTES: Final = len(b'[2,"10000"' + meter_values(1000))
-_HEARTBEAT: Final = call("Heartbeat", {})
-
-
 class _Charger(WSListener):
     """One charger: has at most one question open."""
 
@@ -124,7 +99,7 @@ class _Charger(WSListener):
         self._number = 0
         self._asked_at = 0.0
         self._expected = b""
-        self._body = _HEARTBEAT
+        self._body = HEARTBEAT
         self._waiting: asyncio.Future[bytes] | None = None
         self.transaction = 0
 
@@ -157,7 +132,7 @@ class _Charger(WSListener):
 
     def talk(self, action: Action) -> None:
         """Ask, and ask again whenever there is an answer, while the fleet talks."""
-        self._body = _HEARTBEAT if action == "Heartbeat" else meter_values(self.transaction)
+        self._body = HEARTBEAT if action == "Heartbeat" else meter_values(self.transaction)
         self._ask()
 
     def _ask(self) -> None:
@@ -239,11 +214,11 @@ class _Fleet:
         except (OSError, WSError) as error:
             raise LoadFailed(f"no connection: {error}") from None
         assert isinstance(charger, _Charger)
-        status = (await charger.question(call("BootNotification", _BOOT)))["status"]
+        status = (await charger.question(call("BootNotification", BOOT)))["status"]
         if status != "Accepted":
             raise LoadFailed(f"BootNotification was answered {status}")
         if charging:
-            started = await charger.question(call("StartTransaction", _START))
+            started = await charger.question(call("StartTransaction", START))
             if started["idTagInfo"]["status"] != "Accepted":
                 raise LoadFailed(f"StartTransaction was answered {started}")
             charger.transaction = started["transactionId"]
