@@ -4,8 +4,9 @@
 
 `Connect` opens WebSockets (picows on uvloop), boots the chargers and, if asked to, starts a transaction on each: what they measure from
 then on belongs to it. `Admit` connects and boots many at once and measures that. `Window` lets all of them talk, waits until the server
-is warm, and counts for some seconds: messages answered, and the CPU time of the server over exactly those. Every answer must be the
-CALLRESULT of its question; anything else ends the load with a sentence, so that no figure is ever one of errors.
+is warm, and counts for some seconds: messages answered, and the CPU time of the server over exactly those. `Play` has each of them live
+its day (day.py) for some seconds and until its last car has gone. Every answer must be the CALLRESULT of its question; anything else
+ends the load with a sentence, so that no figure is ever one of errors.
 """
 
 import asyncio
@@ -20,6 +21,7 @@ import uvloop
 from msgspec import Struct
 from picows import WSError, WSFrame, WSListener, WSMsgType, WSTransport, ws_connect
 
+from bench.day import Day, Refused, day
 from bench.processes import LINE_BYTES_MAX, cpu_s
 from bench.words import BOOT, HEARTBEAT, START, call, meter_values
 
@@ -29,14 +31,16 @@ Action: TypeAlias = Literal["Heartbeat", "MeterValues"]
 READY: Final = "load: ready"
 TOGETHER_MAX: Final = 64  # handshakes under way
 ANSWER_S_MAX: Final = 30.0
+LAST_CARS_S_MAX: Final = 120.0  # a slow server takes its time with a whole day of every charger
 SAMPLE_EVERY: Final = 32  # answers per latency that is kept
 
 
 class Connect(Struct, frozen=True, tag="connect"):
-    """Open `count` more connections, booted; with `charging` also in a transaction."""
+    """Open `count` more connections, booted; with `charging` also in a transaction, with a password by HTTP Basic authentication."""
 
     count: int
     charging: bool
+    password: str = ""
 
 
 class Admit(Struct, frozen=True, tag="admit"):
@@ -55,6 +59,12 @@ class Window(Struct, frozen=True, tag="window"):
     warm_s: float
     seconds: float
     pid: int
+
+
+class Play(Struct, frozen=True, tag="play"):
+    """Let every charger live its day: after `seconds` no more cars come, and those that are there charge to their end."""
+
+    seconds: float
 
 
 class Connected(Struct, frozen=True):
@@ -82,7 +92,16 @@ class Measured(Struct, frozen=True):
     p99_ms: float
 
 
-_ORDER: Final[msgspec.json.Decoder[Connect | Admit | Window]] = msgspec.json.Decoder(Connect | Admit | Window)
+class Played(Struct, frozen=True):
+    """The answer to Play, from the first question to the last answer. Latencies are those of the first `seconds`."""
+
+    messages: int
+    cars: int
+    p50_ms: float
+    p99_ms: float
+
+
+_ORDER: Final[msgspec.json.Decoder[Connect | Admit | Window | Play]] = msgspec.json.Decoder(Connect | Admit | Window | Play)
 
 
 class LoadFailed(Exception):
@@ -92,7 +111,7 @@ class LoadFailed(Exception):
 class _Charger(WSListener):
     """One charger: has at most one question open."""
 
-    __slots__ = ("_asked_at", "_body", "_expected", "_fleet", "_number", "_transport", "_waiting", "transaction")
+    __slots__ = ("_asked_at", "_body", "_day", "_expected", "_fleet", "_number", "_transport", "_waiting", "cars", "transaction")
 
     def __init__(self, fleet: "_Fleet") -> None:
         self._fleet = fleet
@@ -101,6 +120,8 @@ class _Charger(WSListener):
         self._expected = b""
         self._body = HEARTBEAT
         self._waiting: asyncio.Future[bytes] | None = None
+        self._day: Day | None = None
+        self.cars = 0
         self.transaction = 0
 
     def on_ws_connected(self, transport: WSTransport) -> None:
@@ -113,7 +134,7 @@ class _Charger(WSListener):
         if frame.msg_type is not WSMsgType.TEXT:
             return
         answer = frame.get_payload_as_bytes()
-        if not answer.startswith(self._expected):
+        if not answer.startswith(self._expected) and not _answers(answer, self._number):
             self._fleet.fail(f"expected {self._expected.decode()}…, got {answer[:200].decode(errors='replace')}")
             return
         waiting = self._waiting
@@ -125,7 +146,9 @@ class _Charger(WSListener):
         fleet.answered += 1
         if fleet.answered % SAMPLE_EVERY == 0:
             fleet.latencies.append(perf_counter() - self._asked_at)
-        if fleet.talking:
+        if self._day is not None:
+            self._live(self._day, answer)
+        elif fleet.talking:
             self._ask()
         else:
             fleet.finished()
@@ -134,6 +157,24 @@ class _Charger(WSListener):
         """Ask, and ask again whenever there is an answer, while the fleet talks."""
         self._body = HEARTBEAT if action == "Heartbeat" else meter_values(self.transaction)
         self._ask()
+
+    def play(self) -> None:
+        """Live its day, from the car that comes next, until the fleet falls silent and the last one has gone."""
+        self._day = day(self.cars, lambda: self._fleet.talking)
+        self._body = next(self._day)
+        self._ask()
+
+    def _live(self, day: Day, answer: bytes) -> None:
+        try:
+            self._body = day.send(answer)
+        except StopIteration as end:
+            self._day = None
+            self.cars = end.value
+            self._fleet.finished()
+        except Refused as refused:
+            self._fleet.fail(str(refused))
+        else:
+            self._ask()
 
     def _ask(self) -> None:
         number = self._number = self._number + 1
@@ -147,6 +188,14 @@ class _Charger(WSListener):
         self._body = body
         self._ask()
         return msgspec.json.decode(await waiting)[2]
+
+
+def _answers(frame: bytes, number: int) -> bool:
+    """Whether it is the CALLRESULT, however its JSON is written."""
+    try:
+        return bool(msgspec.json.decode(frame)[:2] == [3, str(number)])
+    except (msgspec.DecodeError, TypeError):
+        return False
 
 
 class _Fleet:
@@ -178,11 +227,11 @@ class _Fleet:
         for begin in range(0, order.count, TOGETHER_MAX):
             size = min(TOGETHER_MAX, order.count - begin)
             first = len(self._chargers)
-            self._chargers += await self._unless_broken(self._join_some(range(first, first + size), order.charging))
+            self._chargers += await self._unless_broken(self._join_some(range(first, first + size), order))
         return Connected(len(self._chargers))
 
-    async def _join_some(self, numbers: range, charging: bool) -> list[_Charger]:
-        return await asyncio.gather(*(self._join(number, charging) for number in numbers))
+    async def _join_some(self, numbers: range, order: Connect) -> list[_Charger]:
+        return await asyncio.gather(*(self._join(number, order.charging, order.password) for number in numbers))
 
     async def admit(self, order: Admit) -> Admitted:
         """Connect and boot. Raises LoadFailed."""
@@ -226,32 +275,51 @@ class _Fleet:
 
     async def measure(self, order: Window) -> Measured:
         """One window. Raises LoadFailed."""
-        self._silent.clear()
-        self._open = len(self._chargers)
-        self.talking = True
+        self._begin()
         for charger in self._chargers:
             charger.talk(order.action)
-        await self._unless_broken(asyncio.sleep(order.warm_s))
+        await self._unless_broken(asyncio.sleep(order.warm_s), order.warm_s + ANSWER_S_MAX)
         self.latencies.clear()
         cpu, answered, began = cpu_s(order.pid), self.answered, perf_counter()
-        await self._unless_broken(asyncio.sleep(order.seconds))
+        await self._unless_broken(asyncio.sleep(order.seconds), order.seconds + ANSWER_S_MAX)
         cpu, answered, elapsed = cpu_s(order.pid) - cpu, self.answered - answered, perf_counter() - began
         self.talking = False
         latencies = sorted(self.latencies)
         await self._unless_broken(self._silent.wait())
         return Measured(answered, elapsed, cpu, _quantile_ms(latencies, 0.5), _quantile_ms(latencies, 0.99))
 
-    async def _unless_broken(self, work: Coroutine[Any, Any, T]) -> T:
+    async def play(self, order: Play) -> Played:
+        """Days of all chargers. Raises LoadFailed."""
+        self._begin()
+        answered, cars = self.answered, self._cars()
+        for charger in self._chargers:
+            charger.play()
+        await self._unless_broken(asyncio.sleep(order.seconds), order.seconds + ANSWER_S_MAX)
+        self.talking = False
+        latencies = sorted(self.latencies)
+        await self._unless_broken(self._silent.wait(), LAST_CARS_S_MAX)
+        return Played(self.answered - answered, self._cars() - cars, _quantile_ms(latencies, 0.5), _quantile_ms(latencies, 0.99))
+
+    def _cars(self) -> int:
+        return sum(charger.cars for charger in self._chargers)
+
+    def _begin(self) -> None:
+        self._silent.clear()
+        self._open = len(self._chargers)
+        self.latencies.clear()
+        self.talking = True
+
+    async def _unless_broken(self, work: Coroutine[Any, Any, T], seconds: float = ANSWER_S_MAX) -> T:
         """The result of the work, or LoadFailed as soon as the fleet is broken or the work takes far too long."""
         task = asyncio.create_task(work)
-        await asyncio.wait((task, self._broken), timeout=ANSWER_S_MAX, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait((task, self._broken), timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         if task.done() and not self._broken.done():
             return task.result()
         task.cancel()
         await asyncio.wait((task,))
         if self._broken.done():
             self._broken.result()
-        raise LoadFailed(f"the server leaves questions open for {ANSWER_S_MAX:g} s")
+        raise LoadFailed(f"the server leaves questions open for {seconds:g} s")
 
 
 def _quantile_ms(ordered: list[float], share: float) -> float:
@@ -270,6 +338,8 @@ async def _obey(url: str) -> None:
                 _say(msgspec.json.encode(await fleet.connect(order)))
             case Admit():
                 _say(msgspec.json.encode(await fleet.admit(order)))
+            case Play():
+                _say(msgspec.json.encode(await fleet.play(order)))
             case Window():
                 _say(msgspec.json.encode(await fleet.measure(order)))
 
