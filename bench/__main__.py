@@ -1,6 +1,6 @@
 """The command line of the bench.
 
-python -m bench NAME [--json] [--seconds S] [--connections N] [--rounds N] [--idle N] [--write]
+python -m bench NAME [--json] [--seconds S] [--connections N] [--rounds N] [--idle N] [--server NAME=COMMAND]… [--write]
 """
 
 import argparse
@@ -19,11 +19,12 @@ from cpms_actors.base.errors import CpmsError
 from cpms_actors.base.settings import Logs
 from cpms_actors.observe import logs
 
-QUESTIONS: Final = ("gateway", "admission", "handover", "turn")  # modules of bench, imported when they are asked
+QUESTIONS: Final = ("gateway", "admission", "handover", "peers", "turn")  # modules of bench, imported when they are asked
 WRITTEN: Final = {  # whose answer is kept, and what its section of the results is called
     "gateway": "What a message costs, and an idle charger",
     "admission": "How many chargers a worker lets in per second",
     "handover": "What a charger sees of a rollout",
+    "peers": "What a charger's day costs, beside servers of the registries",
 }
 RESULTS: Final = Path(__file__).with_name("RESULTS.md")
 INTERRUPTED: Final = 130
@@ -36,19 +37,24 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="bench", description="Questions about speed and memory; its file explains each.")
     parser.add_argument("name", choices=QUESTIONS)
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout and nothing else")
-    parser.add_argument("--seconds", type=_positive(float), default=0.0, help="of one measurement [default: gateway 3, turn 0.5]")
+    parser.add_argument("--seconds", type=_positive(float), default=0.0, help="of one measurement [default: 3, turn 0.5]")
     parser.add_argument("--connections", type=_positive(int), default=400, help="of the closed loop [default: 400]")
     parser.add_argument("--rounds", type=_positive(int), default=3, help="in which every server is measured once [default: 3]")
     parser.add_argument("--idle", type=_positive(int), default=5000, help="chargers whose memory is measured [default: 5000]")
+    parser.add_argument(
+        "--server", action="append", default=[], metavar="NAME=COMMAND", help="one more server for peers; its {port} is replaced"
+    )
     parser.add_argument("--write", action="store_true", help="keep the answer in bench/RESULTS.md")
     asked = parser.parse_args()
     if asked.write and asked.name not in WRITTEN:
         *some, last = WRITTEN
         parser.error(f"--write keeps the answers of {', '.join(some)} and {last}, and of nothing else")
+    if asked.server and asked.name != "peers":
+        parser.error("--server adds a server to peers, and to nothing else")
     logs.configure(Logs(level="warning"))
     question: Question = import_module(f"bench.{asked.name}").run
     try:
-        outcome = question(Options(asked.seconds, asked.connections, asked.rounds, asked.idle, _say))
+        outcome = question(Options(asked.seconds, asked.connections, asked.rounds, asked.idle, tuple(asked.server), _say))
     except CpmsError as error:
         sys.stderr.write(f"bench: {error}\n")
         return 2

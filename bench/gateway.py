@@ -26,7 +26,6 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from statistics import median
 from typing import Any, Final
 
 import msgspec
@@ -38,7 +37,7 @@ from bench.load import Action, Connect, Connected, Measured, Window
 from bench.machine import describe
 from bench.processes import Child, Cores, kept_to, rss_bytes, running, scratch, share_cores, until_stopped
 from bench.question import Options, Outcome
-from bench.report import Figure, Memory, Report, ratios, targets, text
+from bench.report import Figure, Memory, Report, middle, ratios, targets, text
 from bench.words import METER_VALUES_BYTES
 from bench.workers import Cpms, worker
 from cpms_actors.base.errors import OperatorError
@@ -186,19 +185,6 @@ async def _speed(options: Options, hall: Hall) -> dict[str, Figure]:
         for row in ROWS:
             rounds[row.key].append(await under_test[row.server].measure(row, options.seconds or SECONDS))
     return {key: middle(figures) for key, figures in rounds.items()}
-
-
-def middle(rounds: list[Figure]) -> Figure:
-    """The median of each measure; the CPU of every round is kept beside, it shows how calm the machine was."""
-    pages = [figure.events_per_page for figure in rounds if figure.events_per_page is not None]
-    return Figure(
-        cpu_us=median(figure.cpu_us for figure in rounds),
-        msgs_per_s=median(figure.msgs_per_s for figure in rounds),
-        p50_ms=median(figure.p50_ms for figure in rounds),
-        p99_ms=median(figure.p99_ms for figure in rounds),
-        events_per_page=median(pages) if pages else None,
-        cpu_us_rounds=[figure.cpu_us for figure in rounds],
-    )
 
 
 async def _memory(options: Options, hall: Hall) -> Memory:

@@ -10,12 +10,14 @@ class Options(Struct, frozen=True):
     """What the command line says. `seconds` 0: the question's own default.
 
     `connections` is of the closed loop, `rounds` how often every server is measured, `idle` how many idle chargers weigh a server.
+    `servers` are more servers to measure, as peers.py has it.
     """
 
     seconds: float = 0.0
     connections: int = 400
     rounds: int = 3
     idle: int = 5000
+    servers: tuple[str, ...] = ()
     say: Callable[[str], None] = lambda _: None  # told a sentence at each step
 
 
