@@ -33,7 +33,7 @@ import uvloop
 from msgspec import Struct
 
 from bench import load, servers
-from bench.load import Action, Connect, Connected, Measured, Window
+from bench.load import Action, Connect, Connected, Measured, Window, first
 from bench.machine import describe
 from bench.processes import Child, Cores, kept_to, rss_bytes, running, scratch, share_cores, until_stopped
 from bench.question import Options, Outcome
@@ -46,7 +46,6 @@ from cpms_actors.node import broker
 SECONDS: Final = 3.0
 WARM_S_MAX: Final = 1.0
 REST_S_MAX: Final = 6.0  # longer than the worker's housekeeping
-FIRST_SHARE: Final = 5  # one in so many chargers more connects before the memory is read the first time
 KIB: Final = 1024
 
 _MEASURED: Final = msgspec.json.Decoder(Measured)
@@ -191,17 +190,13 @@ async def _memory(options: Options, hall: Hall) -> Memory:
     options.say(f"weighing {options.idle} idle chargers")
     rest_s = min(REST_S_MAX, 2 * (options.seconds or SECONDS))
     bare = await _grown_kib(await hall.peer("raw_echo"), options.idle, rest_s)
-    ours = await _grown_kib(await hall.worker("worker_idle", options.idle + _first(options.idle)), options.idle, rest_s)
+    ours = await _grown_kib(await hall.worker("worker_idle", options.idle + first(options.idle)), options.idle, rest_s)
     return Memory(kib_per_idle_charger=ours, kib_bare_connection=bare)
-
-
-def _first(count: int) -> int:
-    return -(-count // FIRST_SHARE)
 
 
 async def _grown_kib(server: Server, count: int, rest_s: float) -> float:
     """How much the server grows per booted charger that then is silent."""
-    await server.connect(_first(count), charging=False)
+    await server.connect(first(count), charging=False)
     await asyncio.sleep(rest_s)
     before = rss_bytes(server.pid)
     await server.connect(count, charging=False)

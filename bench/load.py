@@ -32,6 +32,7 @@ READY: Final = "load: ready"
 TOGETHER_MAX: Final = 64  # handshakes under way
 ANSWER_S_MAX: Final = 30.0
 LAST_CARS_S_MAX: Final = 120.0  # a slow server takes its time with a whole day of every charger
+FIRST_SHARE: Final = 5  # one in so many chargers more connects before the memory is read the first time
 SAMPLE_EVERY: Final = 32  # answers per latency that is kept
 
 
@@ -188,6 +189,11 @@ class _Charger(WSListener):
         self._body = body
         self._ask()
         return msgspec.json.decode(await waiting)[2]
+
+
+def first(count: int) -> int:
+    """How many chargers connect before `count` others are weighed."""
+    return -(-count // FIRST_SHARE)
 
 
 def _answers(frame: bytes, number: int) -> bool:

@@ -39,7 +39,7 @@ from msgspec import Struct
 from bench import adapters, load
 from bench.adapters import PORT, Peer
 from bench.day import MESSAGES, SAMPLES
-from bench.load import Connect, Connected, Play, Played
+from bench.load import Connect, Connected, Play, Played, first
 from bench.machine import describe, sentence
 from bench.processes import (
     Child,
@@ -68,7 +68,6 @@ SECONDS: Final = 3.0
 WARM_S_MAX: Final = 1.0
 REST_S_MAX: Final = 3.0
 IDLE_MAX: Final = 2000  # that a run over all servers stays below two minutes
-FIRST_SHARE: Final = 5  # one in so many chargers more connects before the memory is read the first time
 STORED_S_MAX: Final = 60.0
 LOOK_S: Final = 0.05
 PASSWORD: Final = "0123456789abcdef0123"
@@ -186,11 +185,6 @@ def _part(line: str) -> str:
 async def _connect(talkers: Child, count: int) -> None:
     order = Connect(count, charging=False, password=PASSWORD)
     _CONNECTED.decode(await talkers.ask(msgspec.json.encode(order)))
-
-
-def first(count: int) -> int:
-    """How many connect before `count` others are weighed."""
-    return -(-count // FIRST_SHARE)
 
 
 def run(options: Options) -> Outcome:

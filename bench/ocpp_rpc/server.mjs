@@ -23,4 +23,4 @@ server.on('client', (client) => {
 await server.listen(Number(process.argv[2]), '127.0.0.1');
 
 const { version } = createRequire(import.meta.url)('ocpp-rpc/package.json');
-console.log(`ocpp-rpc ${version} on node ${process.versions.node}`);
+console.log(`ocpp-rpc ${version} on node ${process.versions.node}, strict`);

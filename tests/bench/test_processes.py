@@ -1,10 +1,12 @@
 """What a family of processes uses is read from outside, of those that have ended too."""
 
 import asyncio
+import os
 import sys
 
 from bench.processes import command, cpu_s, family_cpu_s, family_private_bytes
 
+CORES = sorted(os.sched_getaffinity(0))
 BURNT_S = 0.2
 BURN = f"import time\nwhile time.process_time() < {BURNT_S}: pass\n"
 KIB = 1024
@@ -27,7 +29,7 @@ def parent_of(child: str) -> tuple[str, ...]:
 
 def test_who_has_ended_is_in_the_account() -> None:
     async def used() -> tuple[float, float]:
-        async with command("a parent", parent_of(BURN), cores=[0], ready="ready") as (parent, _):
+        async with command("a parent", parent_of(BURN), cores=CORES, ready="ready") as (parent, _):
             return sum(family_cpu_s(parent.pid).values()), cpu_s(parent.pid)
 
     family, alone = asyncio.run(used())
@@ -38,7 +40,7 @@ def test_who_lives_is_in_the_account() -> None:
     child = f"import sys\nheld = bytearray({HELD})\n{BURN}\nprint('there', flush=True)\nsys.stdin.read()\n"
 
     async def used() -> tuple[float, float, int]:
-        async with command("a parent", parent_of(child), cores=[0], ready="ready") as (parent, _):
+        async with command("a parent", parent_of(child), cores=CORES, ready="ready") as (parent, _):
             return sum(family_cpu_s(parent.pid).values()), cpu_s(parent.pid), family_private_bytes(parent.pid)
 
     family, alone, held = asyncio.run(used())
