@@ -15,7 +15,8 @@ however many processes it is made of; this process and the load share the others
     cpu_us_parts         the same by process, of ours
     stored_after_ms      how long after the last answer all of it was stored, with ours
     p50_ms, p99_ms       from question to answer
-    kib_per_connection   by how much the private memory of all its processes grows per booted, silent charger, as `gateway` weighs it
+    kib_per_connection   by how much the private memory of all its processes grows per booted, silent charger, as `gateway` weighs it:
+                         of `--idle`, but at most 2,000
 
 A figure is the median of its rounds. A CALLERROR, a refusal or a closed connection is no figure but the end of the measurement; so is
 a row that is missing in our Postgres after a round. Our gate for so many admissions a second is open: the others have none.
