@@ -1,6 +1,6 @@
 """The command line of the bench.
 
-python -m bench NAME [--json] [--seconds S] [--connections N] [--rounds N] [--idle N] [--write]
+python -m bench NAME [--json] [--seconds S] [--connections N] [--rounds N] [--idle N] [--server NAME=COMMAND]… [--write]
 """
 
 import argparse
@@ -20,7 +20,7 @@ from cpms_actors.base.settings import Logs
 from cpms_actors.observe import logs
 
 # Modules of bench, imported when they are asked.
-QUESTIONS: Final = ("gateway", "admission", "pipeline", "sessions", "memory", "scale", "outage", "handover", "turn")
+QUESTIONS: Final = ("gateway", "admission", "pipeline", "sessions", "memory", "scale", "outage", "handover", "peers", "turn")
 WRITTEN: Final = {  # whose answer is kept, and what its section of the results is called
     "gateway": "What a message costs, and an idle charger",
     "admission": "How many chargers a worker lets in per second",
@@ -30,6 +30,7 @@ WRITTEN: Final = {  # whose answer is kept, and what its section of the results 
     "scale": "What a message costs among many connections",
     "outage": "Everybody comes back at once",
     "handover": "What a charger sees of a rollout",
+    "peers": "What a charger's day costs, beside servers of the registries",
 }
 RESULTS: Final = Path(__file__).with_name("RESULTS.md")
 INTERRUPTED: Final = 130
@@ -43,20 +44,23 @@ def main() -> int:
     parser.add_argument("name", choices=QUESTIONS)
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout and nothing else")
     parser.add_argument("--seconds", type=_positive(float), default=0.0, help="of one measurement [default: each its own]")
-    parser.add_argument("--connections", type=_positive(int), default=0, help="chargers that talk [default: 400; pipeline 2000]")
+    parser.add_argument("--connections", type=_positive(int), default=0, help="chargers that talk [default: each its own, most 400]")
     parser.add_argument("--rounds", type=_positive(int), default=3, help="in which every server is measured once [default: 3]")
+    parser.add_argument("--idle", type=_positive(int), default=0, help="chargers that are connected [default: each its own, most 5000]")
     parser.add_argument(
-        "--idle", type=_positive(int), default=0, help="chargers that are connected [default: 5000; memory and scale 30000]"
+        "--server", action="append", default=[], metavar="NAME=COMMAND", help="one more server for peers; its {port} is replaced"
     )
     parser.add_argument("--write", action="store_true", help="keep the answer in bench/RESULTS.md")
     asked = parser.parse_args()
     if asked.write and asked.name not in WRITTEN:
         *some, last = WRITTEN
         parser.error(f"--write keeps the answers of {', '.join(some)} and {last}, and of nothing else")
+    if asked.server and asked.name != "peers":
+        parser.error("--server adds a server to peers, and to nothing else")
     logs.configure(Logs(level="warning"))
     question: Question = import_module(f"bench.{asked.name}").run
     try:
-        outcome = question(Options(asked.seconds, asked.connections, asked.rounds, asked.idle, _say))
+        outcome = question(Options(asked.seconds, asked.connections, asked.rounds, asked.idle, tuple(asked.server), _say))
     except CpmsError as error:
         sys.stderr.write(f"bench: {error}\n")
         return 2

@@ -26,7 +26,6 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from statistics import median
 from typing import Any, Final
 
 import msgspec
@@ -34,11 +33,12 @@ import uvloop
 from msgspec import Struct
 
 from bench import load, servers
-from bench.load import Action, Connect, Connected, Measured, Window
+from bench.load import Action, Connect, Connected, Measured, Window, first
 from bench.machine import describe
 from bench.processes import Child, Cores, kept_to, rss_bytes, running, scratch, share_cores, until_stopped
 from bench.question import Options, Outcome
-from bench.report import Figure, Memory, Report, ratios, targets, text
+from bench.report import Figure, Memory, Report, middle, ratios, targets, text
+from bench.words import METER_VALUES_BYTES
 from bench.workers import Cpms, worker
 from cpms_actors.base.errors import OperatorError
 from cpms_actors.node import broker
@@ -48,7 +48,6 @@ CHARGERS: Final = 400
 IDLE: Final = 5000
 WARM_S_MAX: Final = 1.0
 REST_S_MAX: Final = 6.0  # longer than the worker's housekeeping
-FIRST_SHARE: Final = 5  # one in so many chargers more connects before the memory is read the first time
 KIB: Final = 1024
 
 _MEASURED: Final = msgspec.json.Decoder(Measured)
@@ -154,7 +153,7 @@ async def _report(options: Options, cores: Cores, folder: Path) -> Report:
         "connections": options.connections,
         "rounds": options.rounds,
         "seconds": options.seconds,
-        "message_bytes": load.METER_VALUES_BYTES,
+        "message_bytes": METER_VALUES_BYTES,
         "idle_chargers": options.idle,
     }
     async with _hall(cores, folder) as hall:
@@ -190,34 +189,17 @@ async def _speed(options: Options, hall: Hall) -> dict[str, Figure]:
     return {key: middle(figures) for key, figures in rounds.items()}
 
 
-def middle(rounds: list[Figure]) -> Figure:
-    """The median of each measure; the CPU of every round is kept beside, it shows how calm the machine was."""
-    pages = [figure.events_per_page for figure in rounds if figure.events_per_page is not None]
-    return Figure(
-        cpu_us=median(figure.cpu_us for figure in rounds),
-        msgs_per_s=median(figure.msgs_per_s for figure in rounds),
-        p50_ms=median(figure.p50_ms for figure in rounds),
-        p99_ms=median(figure.p99_ms for figure in rounds),
-        events_per_page=median(pages) if pages else None,
-        cpu_us_rounds=[figure.cpu_us for figure in rounds],
-    )
-
-
 async def _memory(options: Options, hall: Hall) -> Memory:
     options.say(f"weighing {options.idle} idle chargers")
     rest_s = min(REST_S_MAX, 2 * options.seconds)
     bare = await _grown_kib(await hall.peer("raw_echo"), options.idle, rest_s)
-    ours = await _grown_kib(await hall.worker("worker_idle", options.idle + _first(options.idle)), options.idle, rest_s)
+    ours = await _grown_kib(await hall.worker("worker_idle", options.idle + first(options.idle)), options.idle, rest_s)
     return Memory(kib_per_idle_charger=ours, kib_bare_connection=bare)
-
-
-def _first(count: int) -> int:
-    return -(-count // FIRST_SHARE)
 
 
 async def _grown_kib(server: Server, count: int, rest_s: float) -> float:
     """How much the server grows per booted charger that then is silent."""
-    await server.connect(_first(count), charging=False)
+    await server.connect(first(count), charging=False)
     await asyncio.sleep(rest_s)
     before = rss_bytes(server.pid)
     await server.connect(count, charging=False)

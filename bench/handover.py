@@ -27,10 +27,10 @@ import uvloop
 from nats.errors import Error as NatsError
 from picows import WSFrame, WSListener, WSMsgType, WSTransport, ws_connect
 
-from bench.load import TOKEN, call, meter_values
 from bench.machine import describe, sentence
 from bench.processes import Cores, cpu_s, kept_to, scratch, share_cores, until_stopped
 from bench.question import Options, Outcome
+from bench.words import TOKEN, call, meter_values
 from bench.workers import Cpms, worker
 from cpms_actors.base.errors import OperatorError
 from cpms_actors.base.ids import DEFAULT_TENANT, slot_of

@@ -4,16 +4,16 @@
 
 `Connect` opens WebSockets (picows on uvloop), boots the chargers and, if asked to, starts a transaction on each: what they measure from
 then on belongs to it. `Admit` connects and boots many at once and measures that. `Window` lets all of them talk, waits until the server
-is warm, and counts for some seconds: messages answered, and the CPU time of the server over exactly those. `Pace` sends MeterValues at
-a steady rate, whatever is answered; `Charge` has every charger go through one session after the other. Every answer must be the
-CALLRESULT of its question; anything else ends the load with a sentence, so that no figure is ever one of errors.
+is warm, and counts for some seconds: messages answered, and the CPU time of the server over exactly those. `Play` has each of them
+live its day (day.py) for some seconds and until its last car has gone; `Charge` has them go through one short session after the other;
+`Pace` sends MeterValues at a steady rate, whatever is answered. Every answer must be the CALLRESULT of its question; anything else ends
+the load with a sentence, so that no figure is ever one of errors.
 """
 
 import asyncio
 import sys
 from base64 import b64encode
 from collections.abc import Coroutine
-from datetime import UTC, datetime
 from time import perf_counter, time
 from typing import Any, Final, Literal, TypeAlias, TypeVar
 
@@ -22,7 +22,9 @@ import uvloop
 from msgspec import Struct
 from picows import WSError, WSFrame, WSListener, WSMsgType, WSTransport, ws_connect
 
+from bench.day import Day, Refused, day
 from bench.processes import cpu_s, obey
+from bench.words import BOOT, HEARTBEAT, START, TOKEN, call, meter_values, stamp
 from cpms_actors.node.limits import raise_files
 
 T = TypeVar("T")
@@ -31,25 +33,18 @@ Action: TypeAlias = Literal["Heartbeat", "MeterValues"]
 READY: Final = "load: ready"
 TOGETHER_MAX: Final = 64  # handshakes under way
 ANSWER_S_MAX: Final = 30.0
+LAST_CARS_S_MAX: Final = 120.0  # a slow server takes its time with a whole day of every charger
+FIRST_SHARE: Final = 5  # one in so many chargers more connects before the memory is read the first time
 SAMPLE_EVERY: Final = 32  # answers per latency that is kept
 TICK_S: Final = 0.005  # of a steady rate
 SESSION_WH: Final = 1000
-TOKEN: Final = "BENCH-TOKEN"
-
-_NOW: Final = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-_SAMPLED: Final = [
-    {"value": "1234567.250", "context": "Sample.Periodic", "measurand": "Energy.Active.Import.Register", "unit": "Wh"},
-    {"value": "16.000", "context": "Sample.Periodic", "measurand": "Current.Import", "unit": "A", "phase": "L1-N"},
-    {"value": "230.125", "context": "Sample.Periodic", "measurand": "Voltage", "unit": "V", "phase": "L1-N"},
-]
-_BOOT: Final = {"chargePointVendor": "Bench", "chargePointModel": "Closed loop", "firmwareVersion": "1.0"}
-_START: Final = {"connectorId": 1, "idTag": TOKEN, "meterStart": 1_230_000, "timestamp": _NOW}
+_HOLE: Final = "%s"  # for a moment, in a body that is made once
 
 
 class Connect(Struct, frozen=True, tag="connect"):
-    """Open `count` more connections, booted; with `charging` also in a transaction. The first ever is called CP`begin`.
+    """Open `count` more connections, booted; with `charging` also in a transaction, with a password by HTTP Basic authentication.
 
-    `source` is the address to connect from: each has some 28,000 ports.
+    The first ever is called CP`begin`. `source` is the address to connect from: each has some 28,000 ports.
     """
 
     count: int
@@ -93,6 +88,12 @@ class Charge(Struct, frozen=True, tag="charge"):
 
     seconds: float
     readings: int
+
+
+class Play(Struct, frozen=True, tag="play"):
+    """Let every charger live its day: after `seconds` no more cars come, and those that are there charge to their end."""
+
+    seconds: float
 
 
 class Connected(Struct, frozen=True):
@@ -141,7 +142,16 @@ class Charged(Struct, frozen=True):
     p99_ms: float
 
 
-_Order: TypeAlias = Connect | Admit | Window | Pace | Charge
+class Played(Struct, frozen=True):
+    """The answer to Play, from the first question to the last answer. Latencies are those of the first `seconds`."""
+
+    messages: int
+    cars: int
+    p50_ms: float
+    p99_ms: float
+
+
+_Order: TypeAlias = Connect | Admit | Window | Play | Pace | Charge
 _ORDER: Final[msgspec.json.Decoder[_Order]] = msgspec.json.Decoder(_Order)
 
 
@@ -149,42 +159,20 @@ class LoadFailed(Exception):
     """The server closed a connection, answered wrongly or not at all."""
 
 
-def call(action: str, payload: object) -> bytes:
-    """A CALL without its beginning `[2,"<id>"`: what follows the message id."""
-    return b',"' + action.encode() + b'",' + msgspec.json.encode(payload) + b"]"
-
-
-def meter_values(transaction: int) -> bytes:
-    """MeterValues of a running transaction, from behind the message id; about 440 bytes with it."""
-    meter_value = [{"timestamp": _NOW, "sampledValue": _SAMPLED}]
-    return call("MeterValues", {"connectorId": 1, "transactionId": transaction, "meterValue": meter_value})
-
-
-def _meter_values_now(transaction: int) -> bytes:
-    """The same with a hole for the moment, as `_stamp` says it."""
-    return meter_values(transaction).replace(_NOW.encode(), b"%s")
-
-
-def _stamp(moment: float) -> str:
-    return datetime.fromtimestamp(moment, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-METER_VALUES_BYTES: Final = len(b'[2,"10000"' + meter_values(1000))
-_HEARTBEAT: Final = call("Heartbeat", {})
-
-
 class _Charger(WSListener):
     """One charger: has at most one question open."""
 
-    __slots__ = ("_asked_at", "_body", "_expected", "_fleet", "_number", "_transport", "_waiting", "transaction")
+    __slots__ = ("_asked_at", "_body", "_day", "_expected", "_fleet", "_number", "_transport", "_waiting", "cars", "transaction")
 
     def __init__(self, fleet: "_Fleet") -> None:
         self._fleet = fleet
         self._number = 0
         self._asked_at = 0.0
         self._expected = b""
-        self._body = _HEARTBEAT
+        self._body = HEARTBEAT
         self._waiting: asyncio.Future[bytes] | None = None
+        self._day: Day | None = None
+        self.cars = 0
         self.transaction = 0
 
     def on_ws_connected(self, transport: WSTransport) -> None:
@@ -197,7 +185,7 @@ class _Charger(WSListener):
         if frame.msg_type is not WSMsgType.TEXT:
             return
         answer = frame.get_payload_as_bytes()
-        if not answer.startswith(self._expected):
+        if not answer.startswith(self._expected) and not _answers(answer, self._number):
             self._fleet.fail(f"expected {self._expected.decode()}…, got {answer[:200].decode(errors='replace')}")
             return
         asked_at, self._asked_at = self._asked_at, 0.0
@@ -210,15 +198,35 @@ class _Charger(WSListener):
         fleet.answered += 1
         if fleet.answered % fleet.sample_every == 0:
             fleet.latencies.append(perf_counter() - asked_at)
-        if fleet.talking:
+        if self._day is not None:
+            self._live(self._day, answer)
+        elif fleet.talking:
             self._ask()
         else:
             fleet.finished()
 
     def talk(self, action: Action) -> None:
         """Ask, and ask again whenever there is an answer, while the fleet talks."""
-        self._body = _HEARTBEAT if action == "Heartbeat" else meter_values(self.transaction)
+        self._body = HEARTBEAT if action == "Heartbeat" else meter_values(self.transaction)
         self._ask()
+
+    def play(self) -> None:
+        """Live its day, from the car that comes next, until the fleet falls silent and the last one has gone."""
+        self._day = day(self.cars, lambda: self._fleet.talking)
+        self._body = next(self._day)
+        self._ask()
+
+    def _live(self, day: Day, answer: bytes) -> None:
+        try:
+            self._body = day.send(answer)
+        except StopIteration as end:
+            self._day = None
+            self.cars = end.value
+            self._fleet.finished()
+        except Refused as refused:
+            self._fleet.fail(str(refused))
+        else:
+            self._ask()
 
     def _ask(self) -> None:
         number = self._number = self._number + 1
@@ -243,6 +251,19 @@ class _Charger(WSListener):
         self._body = body
         self._ask()
         return msgspec.json.decode(await waiting)[2]
+
+
+def first(count: int) -> int:
+    """How many chargers connect before `count` others are weighed."""
+    return -(-count // FIRST_SHARE)
+
+
+def _answers(frame: bytes, number: int) -> bool:
+    """Whether it is the CALLRESULT, however its JSON is written."""
+    try:
+        return bool(msgspec.json.decode(frame)[:2] == [3, str(number)])
+    except (msgspec.DecodeError, TypeError):
+        return False
 
 
 class _Fleet:
@@ -313,11 +334,11 @@ class _Fleet:
         except (OSError, WSError) as error:
             raise LoadFailed(f"no connection: {error}") from None
         assert isinstance(charger, _Charger)
-        status = (await charger.question(call("BootNotification", _BOOT)))["status"]
+        status = (await charger.question(call("BootNotification", BOOT)))["status"]
         if status != "Accepted":
             raise LoadFailed(f"BootNotification was answered {status}")
         if order.charging:
-            started = await charger.question(call("StartTransaction", _START))
+            started = await charger.question(call("StartTransaction", START))
             if started["idTagInfo"]["status"] != "Accepted":
                 raise LoadFailed(f"StartTransaction was answered {started}")
             charger.transaction = started["transactionId"]
@@ -325,15 +346,13 @@ class _Fleet:
 
     async def measure(self, order: Window) -> Measured:
         """One window. Raises LoadFailed."""
-        self._silent.clear()
-        self._open = len(self._chargers)
-        self.talking = True
+        self._begin()
         for charger in self._chargers:
             charger.talk(order.action)
-        await self._unless_broken(asyncio.sleep(order.warm_s))
+        await self._unless_broken(asyncio.sleep(order.warm_s), order.warm_s + ANSWER_S_MAX)
         self.latencies.clear()
         cpu, answered, began = cpu_s(order.pid), self.answered, perf_counter()
-        await self._unless_broken(asyncio.sleep(order.seconds))
+        await self._unless_broken(asyncio.sleep(order.seconds), order.seconds + ANSWER_S_MAX)
         cpu, answered, elapsed = cpu_s(order.pid) - cpu, self.answered - answered, perf_counter() - began
         self.talking = False
         latencies = sorted(self.latencies)
@@ -344,12 +363,12 @@ class _Fleet:
         """Raises LoadFailed."""
         self.latencies.clear()
         self.sample_every = order.sample_every
-        bodies = [_meter_values_now(charger.transaction) for charger in self._chargers]
+        bodies = [meter_values(charger.transaction, _HOLE) for charger in self._chargers]
         sent = unsent = turn = 0
         began = perf_counter()
         while (elapsed := perf_counter() - began) < order.seconds:
             moment = time()
-            stamp, id_ = _stamp(moment).encode(), int(moment * 1e6)
+            at, id_ = stamp(moment).encode(), int(moment * 1e6)
             for _ in range(int(order.per_s * elapsed) - sent - unsent):
                 turn = (turn + 1) % len(bodies)
                 charger = self._chargers[turn]
@@ -358,7 +377,7 @@ class _Fleet:
                     continue
                 self._open += 1
                 sent += 1
-                charger.tell(id_, bodies[turn] % stamp)
+                charger.tell(id_, bodies[turn] % at)
             await self._unless_broken(asyncio.sleep(TICK_S))
         self._silent.clear()
         if self._open:
@@ -384,39 +403,60 @@ class _Fleet:
             register = 0
             while perf_counter() - began < order.seconds:
                 await ask(charger, "Authorize", {"idTag": TOKEN})
-                start = {"connectorId": 1, "idTag": TOKEN, "meterStart": register, "timestamp": _stamp(time())}
+                start = {"connectorId": 1, "idTag": TOKEN, "meterStart": register, "timestamp": stamp(time())}
                 transaction = (await ask(charger, "StartTransaction", start))["transactionId"]
-                body = _meter_values_now(transaction)
+                body = meter_values(transaction, _HOLE)
                 for _ in range(order.readings):
                     asked = perf_counter()
-                    await charger.question(body % _stamp(time()).encode())
+                    await charger.question(body % stamp(time()).encode())
                     latencies.append(perf_counter() - asked)
                 register += SESSION_WH
-                stop = {"transactionId": transaction, "idTag": TOKEN, "meterStop": register, "timestamp": _stamp(time())}
+                stop = {"transactionId": transaction, "idTag": TOKEN, "meterStop": register, "timestamp": stamp(time())}
                 await ask(charger, "StopTransaction", stop)
                 sessions += 1
 
         async def charge_all() -> None:
             await asyncio.gather(*map(charge_on, self._chargers))
 
-        await self._unless_broken(charge_all(), order.seconds)
+        await self._unless_broken(charge_all(), order.seconds + ANSWER_S_MAX)
         elapsed = perf_counter() - began
         latencies.sort()
         return Charged(
             sessions, len(latencies), sessions * SESSION_WH, elapsed, _quantile_ms(latencies, 0.5), _quantile_ms(latencies, 0.99)
         )
 
-    async def _unless_broken(self, work: Coroutine[Any, Any, T], seconds: float = 0.0) -> T:
-        """The result of the work, or LoadFailed as soon as the fleet is broken or the work, of `seconds`, takes far too long."""
+    async def play(self, order: Play) -> Played:
+        """Days of all chargers. Raises LoadFailed."""
+        self._begin()
+        answered, cars = self.answered, self._cars()
+        for charger in self._chargers:
+            charger.play()
+        await self._unless_broken(asyncio.sleep(order.seconds), order.seconds + ANSWER_S_MAX)
+        self.talking = False
+        latencies = sorted(self.latencies)
+        await self._unless_broken(self._silent.wait(), LAST_CARS_S_MAX)
+        return Played(self.answered - answered, self._cars() - cars, _quantile_ms(latencies, 0.5), _quantile_ms(latencies, 0.99))
+
+    def _cars(self) -> int:
+        return sum(charger.cars for charger in self._chargers)
+
+    def _begin(self) -> None:
+        self._silent.clear()
+        self._open = len(self._chargers)
+        self.latencies.clear()
+        self.talking = True
+
+    async def _unless_broken(self, work: Coroutine[Any, Any, T], seconds: float = ANSWER_S_MAX) -> T:
+        """The result of the work, or LoadFailed as soon as the fleet is broken or the work takes far too long."""
         task = asyncio.create_task(work)
-        await asyncio.wait((task, self._broken), timeout=seconds + ANSWER_S_MAX, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait((task, self._broken), timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         if task.done() and not self._broken.done():
             return task.result()
         task.cancel()
         await asyncio.wait((task,))
         if self._broken.done():
             self._broken.result()
-        raise LoadFailed(f"the server leaves questions open for {ANSWER_S_MAX:g} s")
+        raise LoadFailed(f"the server leaves questions open for {seconds:g} s")
 
 
 def _quantile_ms(ordered: list[float], share: float) -> float:
@@ -435,6 +475,8 @@ async def _main(url: str) -> None:
                 return await fleet.admit(order)
             case Window() as order:
                 return await fleet.measure(order)
+            case Play() as order:
+                return await fleet.play(order)
             case Pace() as order:
                 return await fleet.pace(order)
             case Charge() as order:

@@ -157,9 +157,9 @@ async def _watch(cpms: System) -> AsyncIterator[dict[int, tuple[list[int], list[
     """By lane how far it was folded, and when that was first seen, while the block runs."""
     seen: dict[int, tuple[list[int], list[float]]] = {lane: ([0], [0.0]) for lane in range(LANES)}
 
-    async def look() -> None:
+    async def look(database: "asyncpg.Connection[asyncpg.Record]") -> None:
         while True:
-            offsets = await _offsets(cpms.database)
+            offsets = await _offsets(database)
             now = time()
             for lane, sequence in offsets.items():
                 sequences, moments = seen[lane]
@@ -168,12 +168,14 @@ async def _watch(cpms: System) -> AsyncIterator[dict[int, tuple[list[int], list[
                     moments.append(now)
             await asyncio.sleep(LOOK_S)
 
-    looking = asyncio.create_task(look())
+    database = await asyncpg.connect(cpms.dsn)
     try:
-        yield seen
+        async with asyncio.TaskGroup() as group:
+            looking = group.create_task(look(database))
+            yield seen
+            looking.cancel()
     finally:
-        looking.cancel()
-        await asyncio.wait((looking,))
+        await database.close()
 
 
 async def _to_row(cpms: System, first: int, last: int, seen: dict[int, tuple[list[int], list[float]]]) -> list[float]:

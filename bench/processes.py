@@ -8,11 +8,13 @@ import asyncio
 import os
 import shutil
 import signal
+import socket
 import sys
 import tempfile
 from asyncio.subprocess import PIPE, Process
+from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, closing, contextmanager, suppress
 from pathlib import Path
 from time import clock_gettime
 from typing import Any, Final, TypeVar
@@ -53,6 +55,44 @@ def cpu_s(pid: int) -> float:
     return clock_gettime((~pid << 3) | _CPUCLOCK_SCHED)
 
 
+def family_cpu_s(pid: int) -> dict[str, float]:
+    """The CPU time used so far by a process alone, and by each of its children with all below it; keyed by their command lines.
+
+    What has ended and was waited for is in its parent's account.
+    """
+    used: dict[str, float] = defaultdict(float)
+    first, *children = _family(pid, recursive=False)
+    for member, below in ((first, [first]), *((child, _family(child.pid)) for child in children)):
+        with suppress(psutil.NoSuchProcess):  # it ended just now: it is in its parent's account the next time
+            used[" ".join(member.cmdline())] += sum(map(_cpu_s_with_ended, below))
+    return used
+
+
+def _cpu_s_with_ended(process: psutil.Process) -> float:
+    with suppress(OSError, psutil.NoSuchProcess):  # as above
+        times = process.cpu_times()
+        return cpu_s(process.pid) + float(times.children_user + times.children_system)
+    return 0.0
+
+
+def family_private_bytes(pid: int) -> int:
+    """The resident memory of a process and all below it that is not shared: what several of them map is nobody's."""
+    held = 0
+    for process in _family(pid):
+        with suppress(psutil.NoSuchProcess):
+            memory = process.memory_info()
+            held += memory.rss - memory.shared
+    return held
+
+
+def _family(pid: int, *, recursive: bool = True) -> list[psutil.Process]:
+    try:
+        first = psutil.Process(pid)
+        return [first, *first.children(recursive)]
+    except psutil.NoSuchProcess:
+        raise OperatorError("bench", "a server ended while it was measured; it said why on stderr") from None
+
+
 def rss_bytes(pid: int) -> int:
     """The resident memory of a process (VmRSS)."""
     return int(psutil.Process(pid).memory_info().rss)
@@ -62,7 +102,7 @@ class Child:
     """A running process and the two pipes to it."""
 
     def __init__(self, name: str, process: Process) -> None:
-        self._name = name
+        self.name = name
         self._process = process
         self.pid = process.pid
 
@@ -75,7 +115,7 @@ class Child:
         assert self._process.stdout is not None  # a pipe
         line = await self._process.stdout.readline()
         if not line:
-            raise OperatorError("bench", f"{self._name} ended with status {await self._process.wait()}; it said why on stderr")
+            raise OperatorError("bench", f"{self.name} ended with status {await self._process.wait()}; it said why on stderr")
         return line.decode().rstrip("\n")
 
     async def ask(self, line: bytes) -> str:
@@ -105,25 +145,48 @@ async def obey(ready: str, do: Callable[[bytes], Awaitable[Struct]]) -> None:
 async def running(
     name: str, module: str, *arguments: str, cores: Sequence[int], env: Mapping[str, str] | None = None, ready: str
 ) -> AsyncIterator[tuple[Child, str]]:
-    """A Python module as a process on these cores, while the block runs; with it what follows `ready` in the line that begins so.
+    """A Python module as a process, as `command` has it."""
+    async with command(name, (sys.executable, "-m", module, *arguments), cores=cores, env=env, ready=ready) as started:
+        yield started
 
-    It inherits no CPMS_ variables. Raises OperatorError when it does not say that it is ready.
+
+@asynccontextmanager
+async def command(
+    name: str, argv: Sequence[str], *, cores: Sequence[int], env: Mapping[str, str] | None = None, ready: str = ""
+) -> AsyncIterator[tuple[Child, str]]:
+    """A process on these cores, while the block runs; with it what follows `ready` in the line that begins so.
+
+    It inherits no CPMS_ variables. Raises OperatorError when there is no such program or it does not say that it is ready.
     """
+    program = shutil.which(argv[0])
+    if program is None:
+        raise OperatorError("bench", f"{name} cannot be started: there is no program {argv[0]}")
     inherited = {key: value for key, value in os.environ.items() if not key.startswith("CPMS_")}
-    argv = exec_child.command((sys.executable, "-m", module, *arguments))
     process = await asyncio.create_subprocess_exec(
-        *argv, stdin=PIPE, stdout=PIPE, cwd=ROOT, env=inherited | dict(env or {}), limit=LINE_BYTES_MAX, start_new_session=True
+        *exec_child.command((program, *argv[1:])),
+        stdin=PIPE,
+        stdout=PIPE,
+        cwd=ROOT,
+        env=inherited | dict(env or {}),
+        limit=LINE_BYTES_MAX,
+        start_new_session=True,
     )
     try:
-        os.sched_setaffinity(process.pid, cores)  # long before the interpreter is up: every thread to come inherits it
+        os.sched_setaffinity(process.pid, cores)  # long before the program is up: every thread to come inherits it
         child = Child(name, process)
-        async with asyncio.timeout(START_S_MAX):
-            line = await child.line()
-            while not line.startswith(ready):
-                line = await child.line()
-        yield child, line.removeprefix(ready).strip()
+        yield child, await _ready_line(child, ready)
     finally:
         await _stop(process)
+
+
+async def _ready_line(child: Child, ready: str) -> str:
+    try:
+        async with asyncio.timeout(START_S_MAX):
+            while not (line := await child.line()).startswith(ready):
+                pass
+    except TimeoutError:
+        raise OperatorError("bench", f"{child.name} did not say within {START_S_MAX:g} s that it is ready") from None
+    return line.removeprefix(ready).strip()
 
 
 async def _stop(process: Process) -> None:
@@ -135,6 +198,13 @@ async def _stop(process: Process) -> None:
     except TimeoutError:
         process.kill()
         await process.wait()
+
+
+def free_port(host: str) -> int:
+    """A port on which nobody listens now."""
+    with closing(socket.socket()) as probe:
+        probe.bind((host, 0))
+        return int(probe.getsockname()[1])
 
 
 @contextmanager

@@ -11,12 +11,14 @@ class Options(Struct, frozen=True):
     """What the command line says. `seconds`, `connections` or `idle` 0: the question's own default.
 
     `connections` is how many chargers talk, `rounds` how often every server is measured, `idle` how many are connected.
+    `servers` are more servers to measure, as peers.py has it.
     """
 
     seconds: float = 0.0
     connections: int = 0
     rounds: int = 3
     idle: int = 0
+    servers: tuple[str, ...] = ()
     say: Callable[[str], None] = lambda _: None  # told a sentence at each step
 
     def or_else(self, *, seconds: float = 0.0, connections: int = 0, idle: int = 0) -> Self:

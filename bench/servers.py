@@ -1,6 +1,6 @@
 """What our gateway is compared with: two servers of OCPP 1.6 that keep nothing.
 
-    python -m bench.servers raw_echo | mobilityhouse
+    python -m bench.servers raw_echo | mobilityhouse [PORT]
 
 `raw_echo` is the floor: picows on uvloop, the frame and the payload decoded into types by msgspec, the answer encoded and sent in the
 same callback. No identity, no state, no check beyond the types: less than this no typed server can do.
@@ -92,15 +92,15 @@ class _Echo(WSListener):
             transport.send(WSMsgType.TEXT, _ENCODE((3, message_id, _ANSWERS[action])))
 
 
-async def raw_echo() -> None:
-    """Serve until cancelled."""
+async def raw_echo(port: int) -> None:
+    """Serve until cancelled; on port 0 that is a free one."""
     response = WSUpgradeResponse.create_101_response({"Sec-WebSocket-Protocol": "ocpp1.6"})
 
     def accept(request: WSUpgradeRequest) -> Upgrade:
         return Upgrade(response, _Echo())
 
     # Transports of uvloop's own, as our engine uses them.
-    server = await ws_create_server(accept, HOST, 0, read_buffer_init_size=READ_BUFFER_BYTES, use_aiofastnet=False)
+    server = await ws_create_server(accept, HOST, port, read_buffer_init_size=READ_BUFFER_BYTES, use_aiofastnet=False)
     _announce(server.sockets[0].getsockname()[1])
     await server.serve_forever()
 
@@ -109,6 +109,14 @@ class _ChargePoint(ChargePoint):  # type: ignore[misc]  # the package is not typ
     @on("BootNotification")  # type: ignore[untyped-decorator]  # as above
     def on_boot(self, **_: Any) -> Any:
         return call_result.BootNotification(_now(), 300, RegistrationStatus.accepted)
+
+    @on("StatusNotification")  # type: ignore[untyped-decorator]
+    def on_status(self, **_: Any) -> Any:
+        return call_result.StatusNotification()
+
+    @on("Authorize")  # type: ignore[untyped-decorator]
+    def on_authorize(self, **_: Any) -> Any:
+        return call_result.Authorize(IdTagInfo(AuthorizationStatus.accepted))
 
     @on("Heartbeat")  # type: ignore[untyped-decorator]
     def on_heartbeat(self, **_: Any) -> Any:
@@ -122,16 +130,20 @@ class _ChargePoint(ChargePoint):  # type: ignore[misc]  # the package is not typ
     def on_meter_values(self, **_: Any) -> Any:
         return call_result.MeterValues()
 
+    @on("StopTransaction")  # type: ignore[untyped-decorator]
+    def on_stop(self, **_: Any) -> Any:
+        return call_result.StopTransaction()
 
-async def mobilityhouse() -> None:
-    """Serve until cancelled."""
+
+async def mobilityhouse(port: int) -> None:
+    """Serve until cancelled; on port 0 that is a free one."""
 
     async def charge_point(socket: ServerConnection) -> None:
         assert socket.request is not None  # the handshake is done
         with suppress(ConnectionClosed):  # the load has ended
             await _ChargePoint(socket.request.path.rpartition("/")[2], socket).start()
 
-    async with serve(charge_point, HOST, 0, subprotocols=[Subprotocol("ocpp1.6")]) as server:
+    async with serve(charge_point, HOST, port, subprotocols=[Subprotocol("ocpp1.6")]) as server:
         _announce(next(iter(server.sockets)).getsockname()[1])
         await server.serve_forever()
 
@@ -147,6 +159,7 @@ def _announce(port: int) -> None:
 
 if __name__ == "__main__":
     try:
-        uvloop.run({"raw_echo": raw_echo, "mobilityhouse": mobilityhouse}[sys.argv[1]]())
+        name, port = (*sys.argv[1:], "0")[:2]
+        uvloop.run({"raw_echo": raw_echo, "mobilityhouse": mobilityhouse}[name](int(port)))
     except (KeyboardInterrupt, asyncio.CancelledError):
         sys.exit(0)

@@ -16,8 +16,8 @@ import asyncpg
 import psutil
 from nats.aio.client import Client
 
-from bench.load import TOKEN
 from bench.processes import Child, cpu_s, running
+from bench.words import TOKEN
 from cpms_actors.base.settings import Nats
 from cpms_actors.bus.client import connect
 from cpms_actors.node.data_dir import DataDir
@@ -37,10 +37,11 @@ _OPEN: Final = {"CPMS_GATEWAY_ADMISSIONS_PER_S": "0", "CPMS_GATEWAY_MESSAGES_PER
 
 
 class System:
-    """A running system. `database` may read every table, `client` every subject."""
+    """A running system. `database`, a connection to `dsn`, may read every table, `client` every subject."""
 
-    def __init__(self, process: Child, url: str, operator: Nats, client: Client, database: asyncpg.Connection) -> None:
+    def __init__(self, process: Child, url: str, operator: Nats, client: Client, dsn: str, database: asyncpg.Connection) -> None:
         self.url = url
+        self.dsn = dsn
         self.client = client
         self.database = database
         self._process = psutil.Process(process.pid)
@@ -98,4 +99,4 @@ async def system(folder: Path, *, workers: int = 1, gates: bool = False) -> Asyn
         stack.push_async_callback(client.close)
         database = await asyncpg.connect(told.postgres_owner_dsn)
         stack.push_async_callback(database.close)
-        yield System(process, told.websocket_url, desk.operator_of(folder), client, database)
+        yield System(process, told.websocket_url, desk.operator_of(folder), client, told.postgres_owner_dsn, database)

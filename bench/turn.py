@@ -14,8 +14,8 @@ from statistics import median
 from time import perf_counter, time
 from typing import Any, Final
 
-from bench.load import call, meter_values
 from bench.question import Options, Outcome
+from bench.words import call, meter_values
 from cpms_actors.base.settings import Charging
 from cpms_actors.charger.behaviour import Behaviour
 from cpms_actors.charger.charger import Charger

@@ -14,6 +14,7 @@ from bench.__main__ import with_section
 
 ROOT = Path(__file__).parents[2]
 RUN_S = 90
+NO_PROGRAMS = "/nowhere"  # a PATH
 LINES = {
     "raw_echo",
     "raw_echo_heartbeat",
@@ -34,9 +35,10 @@ TARGETS = {
 needs_two_cores = pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="server and load are pinned to a core each")
 
 
-def bench(*arguments: str) -> "subprocess.CompletedProcess[str]":
+def bench(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
     argv = [sys.executable, "-m", "bench", *arguments]
-    return subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, timeout=RUN_S, check=False)
+    env = os.environ | environment
+    return subprocess.run(argv, cwd=ROOT, env=env, capture_output=True, text=True, timeout=RUN_S, check=False)
 
 
 @cache
@@ -158,6 +160,78 @@ def test_the_cost_of_a_message_is_compared_over_sizes_and_workers() -> None:
     assert answer["targets"]["last_to_first"]["met"] is (answer["last_to_first"] <= 1.3)
 
 
+@cache
+def peers() -> Any:
+    """The answer of one run: ours, a peer that lies here, one that cannot be installed without node, and one of the command line."""
+    short = ("--seconds", "0.25", "--connections", "6", "--rounds", "1", "--idle", "20")
+    run = bench(
+        "peers", "--json", *short, "--server", f"another={sys.executable} -m bench.servers mobilityhouse {{port}}", PATH=NO_PROGRAMS
+    )
+    assert run.returncode == 0, run.stderr
+    assert "ocpp-rpc is left out: node is not installed" in run.stderr
+    return json.loads(run.stdout)
+
+
+@needs_two_cores
+def test_ours_and_its_peers_live_the_same_day() -> None:
+    answer = peers()
+    assert answer.keys() == {"servers", "ratios", "left_out", "conditions"}
+    assert {name: server["stored"] for name, server in answer["servers"].items()} == {
+        "cpms": "everything",
+        "mobilityhouse": "nothing",
+        "another": "unknown",
+    }
+    assert answer["left_out"] == {"ocpp-rpc": "node is not installed"}
+    for name, server in answer["servers"].items():
+        assert server["cpu_us"] > 0, name
+        assert 0 < server["p50_ms"] <= server["p99_ms"], name
+        assert len(server["cpu_us_rounds"]) == 1, name
+        assert isinstance(server["kib_per_connection"], float), name
+        assert answer["ratios"][name] == pytest.approx(server["cpu_us"] / answer["servers"]["cpms"]["cpu_us"])
+
+
+@needs_two_cores
+def test_a_system_of_many_processes_uses_no_more_than_its_core() -> None:
+    shares = {name: server["cpu_us"] * server["msgs_per_s"] / 1e6 for name, server in peers()["servers"].items()}
+    assert all(0 < share <= 1.1 for share in shares.values()), shares
+
+
+@needs_two_cores
+def test_only_ours_is_waited_for_until_it_has_stored() -> None:
+    waited = {name: server["stored_after_ms"] for name, server in peers()["servers"].items() if "stored_after_ms" in server}
+    assert waited.keys() == {"cpms"}
+    assert waited["cpms"] > 0
+
+
+@needs_two_cores
+def test_ours_is_all_its_processes() -> None:
+    ours = peers()["servers"]["cpms"]
+    parts = ours["cpu_us_parts"]
+    assert parts.keys() == {"up", "worker", "pool session", "pool tariff", "pool operations", "nats-server", "postgres"}
+    assert all(parts[part] > 0 for part in ("worker", "pool session", "pool tariff", "nats-server", "postgres"))
+    assert sum(parts.values()) == pytest.approx(ours["cpu_us"])
+
+
+@needs_two_cores
+@pytest.mark.parametrize(
+    ("server", "why"),
+    [
+        ("another", "write it as 'NAME=COMMAND … {port}'"),
+        ("another=serve 9000", "write it as 'NAME=COMMAND … {port}'"),
+        ("another='serve {port}", "No closing quotation"),
+        ("cpms=serve {port}", "must be different names"),
+        ("another=/no/such/server {port}", "another cannot be started: there is no program /no/such/server"),
+        (f"another={sys.executable} -c 'raise SystemExit(3)' {{port}}", "another ended with status 3"),
+    ],
+)
+def test_a_server_that_does_not_start_is_refused_with_a_sentence(server: str, why: str) -> None:
+    run = bench("peers", "--json", "--server", server, PATH=NO_PROGRAMS)
+    assert run.returncode == 2
+    assert why in run.stderr
+    assert "Traceback" not in run.stderr
+    assert run.stdout == ""
+
+
 def test_an_answer_takes_the_place_of_the_one_before_and_leaves_the_others() -> None:
     results = "# Figures\n"
     for number in (1, 2):
@@ -186,6 +260,7 @@ def test_a_turn_is_measured_in_every_version() -> None:
     ("arguments", "remedy"),
     [
         (("turn", "--write"), "--write keeps the answers of gateway, admission, pipeline, "),
+        (("turn", "--server", "another=serve {port}"), "--server adds a server to peers"),
         (("gateway", "--seconds", "0"), "--seconds"),
         (("nothing",), "choose from"),
     ],
