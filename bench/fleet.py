@@ -74,6 +74,7 @@ class _Charger(WSListener):
         self._transport: WSTransport | None = None
         self._tick: asyncio.TimerHandle | None = None
         self._asked_at = 0.0
+        self._met = False  # whether the attempt that is under way came through
         self.admitted = False  # connected and accepted since the last cut
 
     def start(self) -> None:
@@ -89,7 +90,7 @@ class _Charger(WSListener):
     def on_ws_connected(self, transport: WSTransport) -> None:
         connection: socket.socket = transport.underlying_transport.get_extra_info("socket")
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
-        self._transport = transport
+        self._transport, self._met = transport, True
         self._do(self.point.connected(_now()))
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:
@@ -131,6 +132,7 @@ class _Charger(WSListener):
     async def connect(self, url: str) -> None:
         """One attempt."""
         began = perf_counter()
+        self._met = False
         try:
             await ws_connect(
                 lambda: self,
@@ -149,6 +151,8 @@ class _Charger(WSListener):
             self._do(self.point.disconnected(_now(), str(error)))
         else:
             self._fleet.waited(began)
+            if not self._met:  # reset by the server in the middle, which the library takes for a success
+                self._do(self.point.disconnected(_now(), "reset"))
 
 
 class _Fleet:
