@@ -21,10 +21,10 @@ from msgspec import Struct
 from picows import WSError, WSFrame, WSHandshakeError, WSListener, WSMsgType, WSTransport, ws_connect
 
 from bench.processes import obey
-from cpms_actors.node.limits import raise_files
 from cpms_actors.simulator.charge_point import ChargePoint
 from cpms_actors.simulator.options import SUBPROTOCOLS, Close, Connect, Output, Send
 from loadtests.scenario import RUDE
+from supervisors.limits import raise_files
 
 READY: Final = "fleet: ready"
 LOOK_S: Final = 0.02

@@ -25,7 +25,7 @@ from picows import WSError, WSFrame, WSListener, WSMsgType, WSTransport, ws_conn
 from bench.day import Day, Refused, day
 from bench.processes import cpu_s, obey
 from bench.words import BOOT, HEARTBEAT, START, TOKEN, call, meter_values, stamp
-from cpms_actors.node.limits import raise_files
+from supervisors.limits import raise_files
 
 T = TypeVar("T")
 Action: TypeAlias = Literal["Heartbeat", "MeterValues"]

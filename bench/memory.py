@@ -26,7 +26,7 @@ from bench.machine import describe, sentence
 from bench.processes import Child, running, scratch, until_stopped
 from bench.question import Options, Outcome
 from bench.system import PASSWORD, System, system
-from cpms_actors.node.limits import raise_files
+from supervisors.limits import raise_files
 
 CHARGERS: Final = 30_000
 CHARGERS_MAX: Final = 1_000_000  # of one driver

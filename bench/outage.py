@@ -32,7 +32,7 @@ from bench.processes import Child, running, scratch, until_stopped
 from bench.question import Options, Outcome
 from bench.system import PASSWORD, system
 from cpms_actors.base.errors import OperatorError
-from cpms_actors.node.limits import raise_files
+from supervisors.limits import raise_files
 
 CHARGERS: Final = 20_000
 STAYED: Final = 500

@@ -26,7 +26,7 @@ from bench.question import Options, Outcome
 from bench.workers import Cpms, worker
 from cpms_actors.base.errors import OperatorError
 from cpms_actors.base.ids import SLOTS
-from cpms_actors.node.limits import raise_files
+from supervisors.limits import raise_files
 
 CHARGERS: Final = 30_000
 SIZES: Final = (30, 3, 1)  # a thirtieth, a third, all

@@ -26,12 +26,12 @@ from msgspec.structs import replace
 
 from cpms_actors.base.errors import CpmsError, OperatorError
 from cpms_actors.base.settings import Nats
-from cpms_actors.node import limits
 from loadtests import desk, scenario
 from loadtests.process import storm_process
 from loadtests.report import Order, StormReport, Truth
 from loadtests.stack import scratch_stack
 from loadtests.verdict import Verdict, judge
+from supervisors import limits
 
 CHARGERS_MAX: Final = 20_000  # of one process: ephemeral ports, memory
 SECONDS_MAX: Final = 3600.0

@@ -25,13 +25,13 @@ from locust.exception import StopUser
 from locust.html import get_html_report
 from locust.stats import PERCENTILES_TO_REPORT, StatsCSV, stats_history
 
-from cpms_actors.node import limits
 from cpms_actors.simulator.charge_point import ChargePoint
 from loadtests import scenario
 from loadtests.charger import Charger
 from loadtests.report import Order, StormReport
 from loadtests.scenario import Victim
 from loadtests.verdict import named
+from supervisors import limits
 
 LOOK_S = 0.05  # between two looks at what is waited for
 

@@ -49,7 +49,6 @@ from cpms_actors.gateway.engine import Admitted, Door, Engine, Head, Mover, Rece
 from cpms_actors.gateway.engines.choice import engine_of
 from cpms_actors.gateway.handshake import Admission, Lookups, door, overloaded
 from cpms_actors.node.lag import Lag, health
-from cpms_actors.node.limits import raise_files
 from cpms_actors.node.siblings import Siblings, siblings
 from cpms_actors.node.worker_bus import Bus
 from cpms_actors.node.worker_desk import Desk, lane_journals
@@ -62,6 +61,7 @@ from cpms_actors.ocpp.dialect2 import dialect21, dialect201
 from cpms_actors.ocpp.dialect16 import Dialect16
 from supervisors.host import Bridge
 from supervisors.host import run as run_two_loops
+from supervisors.limits import raise_files
 from supervisors.supervisor import ChildSpec, Supervisor
 from supervisors.tasks import TaskPool
 

@@ -6,7 +6,7 @@ import sys
 
 RAISED = """
 import resource
-from cpms_actors.node.limits import raise_files
+from supervisors.limits import raise_files
 print(raise_files(), *resource.getrlimit(resource.RLIMIT_NOFILE))
 """
 
