@@ -140,6 +140,12 @@ class Actor(Generic[S, M]):
         """Whether it has stopped."""
         return self._phase == _STOPPED
 
+    def retire(self) -> None:
+        """It will be told nothing any more, and no turn is open: let go of the stage, which may hold this actor, so that both are gone
+        as soon as nobody else holds them."""
+        self._phase = _STOPPED
+        del self._stage
+
     def tell(self, message: M) -> bool:
         """Handle the message here and now if the actor is idle, else queue it.
 

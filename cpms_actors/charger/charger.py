@@ -101,6 +101,7 @@ class Charger:
     def leave(self) -> None:
         """This object is about to be forgotten: hand the live state back, for when the charger returns to this worker."""
         self._office.put_live(self.slot, self.record.tenant, self.record.identity, self.actor.state)
+        self.actor.retire()
 
     # -- the line
 

@@ -61,7 +61,7 @@ from cpms_actors.ocpp.dialect2 import dialect21, dialect201
 from cpms_actors.ocpp.dialect16 import Dialect16
 from supervisors.host import Bridge
 from supervisors.host import run as run_two_loops
-from supervisors.limits import raise_files
+from supervisors.limits import give_back_memory, raise_files
 from supervisors.supervisor import ChildSpec, Supervisor
 from supervisors.tasks import TaskPool
 
@@ -354,7 +354,7 @@ class Worker:
             await self._bridge.on_host(self._host_lag.run)
 
     async def _keep_house(self, started: Callable[[], None]) -> None:
-        """Forget chargers that are gone and measure the rate of messages."""
+        """Forget chargers that are gone, give back what memory they had, and measure the rate of messages."""
         started()
         counted = self._office.counters.messages_in
         while True:
@@ -366,6 +366,7 @@ class Worker:
             counted = now
             for key in [key for key, charger in self._chargers.items() if charger.idle]:
                 self._chargers.pop(key).leave()
+            give_back_memory()
 
 
 def _calm_the_collector() -> None:

@@ -84,12 +84,19 @@ def test_nothing_of_the_wait_is_durable_and_it_is_answered_at_once() -> None:
     bench.journal.held = True
     wire = bench.connect()
     assert wire.call("BootNotification", boot("1.6"))[2]["status"] == "Pending"
-    bench.charger.leave()
     assert bench.live.saved == {}
     assert wire.call("BootNotification", boot("1.6"))[2]["status"] == "Accepted"
     assert bench.live.saved == {}
     bench.restart_worker()
     assert bench.connect().call("Heartbeat", {})[0] == 3
+
+
+def test_a_charger_that_is_forgotten_while_it_waits_leaves_nothing() -> None:
+    bench = Bench()
+    bench.boot_wait_s = QUEUE_S
+    booted(bench, "1.6")
+    bench.charger.leave()
+    assert bench.live.saved == {}
 
 
 @pytest.mark.trio

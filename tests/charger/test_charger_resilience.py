@@ -1,5 +1,6 @@
 """What goes wrong around a charger and must not cost it, or anybody else, a fact."""
 
+import gc
 import json
 from typing import Any
 
@@ -11,6 +12,7 @@ from harness import Bench, boot
 
 from cpms_actors.bus import commands
 from cpms_actors.bus.commands import CallAnswer
+from cpms_actors.charger.charger import Charger
 from cpms_actors.domain.access import ChargerRecord, Tenant
 from cpms_actors.domain.events import Connected, Disconnected, Parked
 
@@ -188,3 +190,24 @@ async def test_a_remote_start_that_waited_is_checked_against_the_gate_that_close
         wire.call("BootNotification", boot("1.6"))
         wire.line.on_text(json.dumps([3, wire.sent[0][1], {"status": "Accepted"}]).encode())
     assert answers[1].code == commands.NOT_ALLOWED
+
+
+def test_a_charger_that_is_forgotten_is_gone_at_once() -> None:
+    """Without the cyclic collector, which looks so rarely that a fleet that comes and goes would grow the worker every time."""
+    bench = Bench()
+    wire = bench.connect("1.6")
+    wire.call("BootNotification", boot("1.6"))
+    wire.hang_up()
+    gc.collect()
+    gc.disable()
+    try:
+        known = chargers()
+        bench.charger.leave()
+        del bench.charger, wire
+        assert chargers() == known - 1
+    finally:
+        gc.enable()
+
+
+def chargers() -> int:
+    return sum(type(each) is Charger for each in gc.get_objects())
