@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from cpms_actors.simulator.session import SessionPlan
 from loadtests.all_charging import until_stopped
-from loadtests.billing import billed, charging, done
+from loadtests.billing import billed
 from loadtests.report import StormReport, Truth
 from loadtests.scenario import Fleet, Scenario
 from loadtests.verdict import ANSWER_S_MAX, named
@@ -32,17 +32,16 @@ class FirmwareRollout(Scenario):
         return (until_stopped(token),) if place < 0.5 else ()
 
     def run(self, fleet: Fleet, seconds: float) -> None:
-        fleet.until(lambda charger: charger.admitted, ANSWER_S_MAX, "not in before the rollout")
+        fleet.until("admitted", ANSWER_S_MAX, "not in before the rollout")
         half = (len(fleet.chargers) + 1) // 2
         charges, restarts = fleet.chargers[:half], fleet.chargers[half:]
-        fleet.until(lambda charger: charger not in charges or charging(charger), ANSWER_S_MAX, "in no transaction before the rollout")
+        fleet.until("charging", ANSWER_S_MAX, "in no transaction before the rollout", charges)
         for wave in range(WAVES):
             fleet.cut(restarts[wave::WAVES])
             fleet.rest(seconds / WAVES)
-        fleet.until(lambda charger: charger.admitted, ANSWER_S_MAX, "not back 30 s after the last wave")
-        for charger in charges:
-            charger.show_token()
-        fleet.until(done, ANSWER_S_MAX, "not done 30 s after the last wave")
+        fleet.until("admitted", ANSWER_S_MAX, "not back 30 s after the last wave")
+        fleet.show_token(charges)
+        fleet.until("done", ANSWER_S_MAX, "not done 30 s after the last wave")
 
     def judge(self, report: StormReport, truth: Truth) -> list[str]:
         half = (len(report.chargers) + 1) // 2

@@ -1,6 +1,27 @@
 """What the processes of the laboratory tell each other, as JSON."""
 
+from typing import Literal
+
 from msgspec import Struct
+
+# What can be seen of a charger. Connected and booted since the last cut; in a transaction whose id it knows; without a session or
+# anything left to tell; all plans carried out and told; not one of those that stopped reading and were not cut off yet.
+Sign = Literal["admitted", "charging", "done", "finished", "reading"]
+
+
+class Deed(Struct, frozen=True):
+    """What is done to chargers: to some, or to all that there are. `text` is what they say."""
+
+    kind: Literal["cut", "show-token", "stop-reading", "say"]
+    some: tuple[str, ...] | None = None
+    text: str = ""
+
+
+class Watch(Struct, frozen=True):
+    """What is waited for: that some chargers, or all, have the sign."""
+
+    sign: Sign
+    some: tuple[str, ...] | None = None
 
 
 class Order(Struct, frozen=True):
@@ -38,6 +59,13 @@ class ChargerReport(Struct, frozen=True):
     errors: int = 0
     failures: tuple[str, ...] = ()
     sessions: tuple[SessionReport, ...] = ()
+
+
+class SquadReport(Struct, frozen=True):
+    """What the chargers of one process saw; `latencies_ms` are doubles, one after the other."""
+
+    chargers: tuple[ChargerReport, ...]
+    latencies_ms: bytes
 
 
 class StormReport(Struct, frozen=True):

@@ -30,7 +30,7 @@ class RushHour(Scenario):
         return (replace(until_stopped(token), after_s=place * seconds, charging_s=CHARGING_S, parking_s=0.0),)
 
     def run(self, fleet: Fleet, seconds: float) -> None:
-        fleet.until(lambda charger: charger.point.finished, seconds + CHARGING_S + 2 * ANSWER_S_MAX, "not done after the rush")
+        fleet.until("finished", seconds + CHARGING_S + 2 * ANSWER_S_MAX, "not done after the rush")
 
     def judge(self, report: StormReport, truth: Truth) -> list[str]:
         return billed(report, truth, 1)

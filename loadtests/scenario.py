@@ -5,10 +5,9 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from importlib import import_module
 from typing import Final, Protocol
 
-from cpms_actors.simulator.charge_point import ChargePoint
 from cpms_actors.simulator.options import Options, Quirks
 from cpms_actors.simulator.session import SessionPlan
-from loadtests.report import StormReport, Truth
+from loadtests.report import Sign, StormReport, Truth
 from loadtests.verdict import ANSWER_S_MAX
 
 NAMES: Final = (  # each a module here, with dashes for underscores
@@ -38,41 +37,26 @@ RUDE: Final = Options(
 )
 
 
-class Victim(Protocol):
-    """One charger, as a scenario sees it. `admitted`: connected and booted since the last cut."""
-
-    @property
-    def point(self) -> ChargePoint: ...
-
-    @property
-    def admitted(self) -> bool: ...
-
-    def show_token(self) -> None:
-        """The driver shows the token at connector 1, at the charger's next turn: that ends what it began."""
-
-    @property
-    def deaf(self) -> bool:
-        """Whether it still does not read."""
-        ...
-
-    def stop_reading(self) -> None:
-        """From its next turn on it reads nothing, and sends Heartbeats as fast as they are taken, until it is cut off."""
-
-    def say(self, text: str) -> None:
-        """At its next turn the charger also sends this, whatever it is."""
-
-
 class Fleet(Protocol):
-    """All chargers of a storm."""
+    """All chargers of a storm, by name: they may live in several processes. What is done is done to all, or to some."""
 
     @property
-    def chargers(self) -> Sequence[Victim]: ...
+    def chargers(self) -> Sequence[str]: ...
 
-    def cut(self, some: Sequence[Victim] | None = None) -> None:
-        """Every socket fails at this moment, or those of some."""
+    def cut(self, some: Sequence[str] | None = None) -> None:
+        """The sockets fail at this moment."""
 
-    def until(self, true: Callable[[Victim], bool], seconds: float, otherwise: str) -> None:
-        """Wait until it is true of all chargers; after `seconds` go on, and those of which it is not are a reason to fail."""
+    def show_token(self, some: Sequence[str] | None = None) -> None:
+        """The drivers show the token at connector 1, at their charger's next turn: that ends what it began."""
+
+    def stop_reading(self, some: Sequence[str] | None = None) -> None:
+        """From its next turn on a charger reads nothing, and sends Heartbeats as fast as they are taken, until it is cut off."""
+
+    def say(self, text: str, some: Sequence[str] | None = None) -> None:
+        """At its next turn a charger also sends this, whatever it is."""
+
+    def until(self, sign: Sign, seconds: float, otherwise: str, some: Sequence[str] | None = None) -> None:
+        """Wait until all have the sign; after `seconds` go on, and those that do not have it are a reason to fail."""
 
     def rest(self, seconds: float) -> None:
         """Let the chargers live."""

@@ -9,13 +9,10 @@ and reports have them. Importing Locust makes the sockets and sleeps of this pro
 
 import csv
 import logging
-import math
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
-from random import Random
-from urllib.parse import urlsplit
 
 import gevent  # type: ignore[import-untyped]  # it has no types
 import msgspec
@@ -23,16 +20,15 @@ from locust import User, task
 from locust.env import Environment
 from locust.exception import StopUser
 from locust.html import get_html_report
+from locust.runners import Runner
 from locust.stats import PERCENTILES_TO_REPORT, StatsCSV, stats_history
+from msgspec.structs import replace
 
-from cpms_actors.simulator.charge_point import ChargePoint
 from loadtests import limits, scenario
-from loadtests.charger import Charger
-from loadtests.report import Order, StormReport
-from loadtests.scenario import Victim
-from loadtests.verdict import named
-
-LOOK_S = 0.05  # between two looks at what is waited for
+from loadtests.charger import Charger, Record
+from loadtests.fleet import Fleet, merged
+from loadtests.report import Order
+from loadtests.squad import Squad
 
 
 class ChargerUser(User):
@@ -50,85 +46,25 @@ class ChargerUser(User):
         charger.live()
 
 
-class LocustFleet:
-    """The fleet of a scenario; see `scenario.Fleet`."""
+def recorder(environment: Environment) -> Record:
+    """Fires Locust's `request` event."""
 
-    def __init__(self, order: Order, storm: scenario.Scenario) -> None:
-        url = urlsplit(order.url)
-        host, port, path = url.hostname or "", url.port or 80, url.path.rstrip("/")
-        options = storm.options()
-        self._latencies_ms: list[float] = []
-        self._late: list[str] = []
-        self._seconds = order.seconds
-        self.cut_at: float | None = None
-
-        def charger(number: int, identity: str) -> Charger:
-            plans = storm.plans(order.token, number / len(order.chargers), order.seconds)
-            point = ChargePoint(identity, "1.6", plans, options, Random(identity))
-            return Charger(point, host, port, path, order.password, order.token, self._record)
-
-        self.own = [charger(number, identity) for number, identity in enumerate(order.chargers)]
-        self.chargers: list[Victim] = list(self.own)
-        user = type("Charger", (ChargerUser,), {"waiting": iter(self.own)})
-        self.environment = Environment(user_classes=[user], host=order.url)
-        self.environment.events.request.add_listener(self._keep)  # type: ignore[no-untyped-call]  # untyped in Locust
-        self.runner = self.environment.create_local_runner()
-
-    def start(self) -> None:
-        """All at once."""
-        self.runner.start(len(self.own), spawn_rate=len(self.own))
-
-    def cut(self, some: Sequence[Victim] | None = None) -> None:
-        if some is None:
-            self.cut_at = time.time()
-        chosen = None if some is None else {charger.point.identity for charger in some}
-        for charger in self.own:  # no switch of greenlets in between
-            if chosen is None or charger.point.identity in chosen:
-                charger.cut()
-
-    def until(self, true: Callable[[Victim], bool], seconds: float, otherwise: str) -> None:
-        deadline = time.monotonic() + seconds
-        while True:
-            missing = [charger.point.identity for charger in self.chargers if not true(charger)]
-            if not missing:
-                return
-            if time.monotonic() > deadline:
-                self._late.append(named(otherwise, missing))
-                return
-            time.sleep(LOOK_S)
-
-    def rest(self, seconds: float) -> None:
-        time.sleep(seconds)
-
-    def report(self, began_at: float) -> StormReport:
-        latencies = sorted(self._latencies_ms)
-        crashed = [f"{entry['count']} chargers of the laboratory crashed: {entry['msg']}" for entry in self.runner.exceptions.values()]
-        return StormReport(
-            seconds=self._seconds,
-            began_at=began_at,
-            cut_at=self.cut_at,
-            chargers=tuple(charger.report() for charger in self.own),
-            answers=len(latencies),
-            p50_ms=percentile(latencies, 0.50),
-            p99_ms=percentile(latencies, 0.99),
-            slowest_ms=percentile(latencies, 1.0),
-            late=(*self._late, *crashed),
-        )
-
-    def _record(self, kind: str, name: str, took_ms: float, length: int, fault: Exception | None) -> None:
-        self.environment.events.request.fire(  # type: ignore[no-untyped-call]  # untyped in Locust
+    def record(kind: str, name: str, took_ms: float, length: int, fault: Exception | None) -> None:
+        environment.events.request.fire(  # type: ignore[no-untyped-call]  # untyped in Locust
             request_type=kind, name=name, response_time=took_ms, response_length=length, exception=fault, context={}
         )
 
-    def _keep(self, request_type: str, response_time: float, exception: Exception | None, **_: object) -> None:
-        """Locust keeps two digits of a response time; the verdict wants them all."""
-        if request_type == "OCPP" and exception is None:
-            self._latencies_ms.append(response_time)
+    return record
 
 
-def percentile(ordered: list[float], share: float) -> float:
-    """The nearest rank of an ordered list, to a tenth; 0 when it is empty."""
-    return round(ordered[max(0, math.ceil(share * len(ordered)) - 1)], 1) if ordered else 0.0
+def user_of(chargers: list[Charger]) -> type[ChargerUser]:
+    """A class of Locust's users whose instances are these chargers, one after the other."""
+    return type("Charger", (ChargerUser,), {"waiting": iter(chargers)})
+
+
+def crashes(runner: Runner) -> list[str]:
+    """A sentence for each way in which the laboratory's own chargers failed."""
+    return [f"{entry['count']} chargers of the laboratory crashed: {entry['msg']}" for entry in runner.exceptions.values()]
 
 
 def write_reports(environment: Environment, folder: Path) -> None:
@@ -150,20 +86,24 @@ def main() -> int:
     if not line:
         return 1  # the laboratory was interrupted before it could order anything
     order = msgspec.json.decode(line, type=Order)
-    storm = scenario.load(order.scenario)
-    fleet = LocustFleet(order, storm)
+    environment = Environment(host=order.url)
+    squad = Squad(order, recorder(environment))
+    environment.user_classes = [user_of(squad.chargers)]
+    runner = environment.create_local_runner()
+    fleet = Fleet(order.chargers, squad)
     began_at = time.time()
-    fleet.start()
+    runner.start(len(order.chargers), spawn_rate=len(order.chargers))  # all at once
     if order.report is not None:
-        fleet.runner.greenlet.spawn(stats_history, fleet.runner)  # the curves of the HTML report
-    storm.run(fleet, order.seconds)
-    report = fleet.report(began_at)
+        runner.greenlet.spawn(stats_history, runner)  # the curves of the HTML report
+    scenario.load(order.scenario).run(fleet, order.seconds)
+    report = merged([squad.report()], fleet, order.seconds, began_at)
+    report = replace(report, late=(*report.late, *crashes(runner)))
     if order.report is not None:
-        write_reports(fleet.environment, Path(order.report))
+        write_reports(environment, Path(order.report))
     sys.stdout.buffer.write(msgspec.json.encode(report) + b"\n")
     sys.stdout.buffer.flush()
     gevent.get_hub().threadpool.apply(sys.stdin.buffer.read)  # a pipe blocks: in a thread, so that the chargers live on
-    fleet.runner.quit()
+    runner.quit()
     return 0
 
 
