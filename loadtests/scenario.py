@@ -8,6 +8,7 @@ from typing import Final, Protocol
 from cpms_actors.simulator.options import Options, Quirks
 from cpms_actors.simulator.session import SessionPlan
 from loadtests.report import Sign, StormReport, Truth
+from loadtests.shape import Stage
 from loadtests.verdict import ANSWER_S_MAX
 
 NAMES: Final = (  # each a module here, with dashes for underscores
@@ -106,6 +107,10 @@ class Scenario(ABC):
     @abstractmethod
     def plans(self, token: str, place: float, seconds: float) -> tuple[SessionPlan, ...]:
         """What its drivers do. `place` is the charger's in the fleet, from 0 up to 1; `seconds` as ordered."""
+
+    def shape(self, seconds: float) -> tuple[Stage, ...]:
+        """When the chargers come, the first of the fleet first; without stages all at once."""
+        return ()
 
     @abstractmethod
     def run(self, fleet: Fleet, seconds: float) -> None:

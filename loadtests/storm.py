@@ -9,14 +9,17 @@ and reports have them. Importing Locust makes the sockets and sleeps of this pro
 
 import csv
 import logging
+import math
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from random import Random
+from typing import Final
 
 import gevent  # type: ignore[import-untyped]  # it has no types
 import msgspec
-from locust import User, task
+from locust import LoadTestShape, User, task
 from locust.env import Environment
 from locust.exception import StopUser
 from locust.html import get_html_report
@@ -28,7 +31,10 @@ from loadtests import limits, scenario
 from loadtests.charger import Charger, Record
 from loadtests.fleet import Fleet, merged
 from loadtests.report import Order
+from loadtests.shape import Stage, share_at
 from loadtests.squad import Squad
+
+LOOK_S: Final = 1.0  # between two looks at a load shape, by Locust
 
 
 class ChargerUser(User):
@@ -36,6 +42,7 @@ class ChargerUser(User):
 
     abstract = True
     waiting: Iterator[Charger]
+    lull_s: float
 
     @task
     def live(self) -> None:
@@ -43,7 +50,20 @@ class ChargerUser(User):
         charger = next(self.waiting, None)
         if charger is None:
             raise StopUser
+        time.sleep(Random(charger.point.identity).uniform(0, self.lull_s))
         charger.live()
+
+
+class Ramp(LoadTestShape):
+    """Locust's form of a scenario's shape. It looks once a second; what is due until the next look comes within that second."""
+
+    def __init__(self, stages: Sequence[Stage], chargers: int) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]  # untyped in Locust
+        self._stages, self._chargers = stages, chargers
+
+    def tick(self) -> tuple[int, float]:
+        at_s: float = self.get_run_time()  # type: ignore[no-untyped-call]  # untyped in Locust
+        return math.ceil(self._chargers * share_at(self._stages, at_s + LOOK_S)), self._chargers
 
 
 def recorder(environment: Environment) -> Record:
@@ -57,9 +77,9 @@ def recorder(environment: Environment) -> Record:
     return record
 
 
-def user_of(chargers: list[Charger]) -> type[ChargerUser]:
-    """A class of Locust's users whose instances are these chargers, one after the other."""
-    return type("Charger", (ChargerUser,), {"waiting": iter(chargers)})
+def user_of(chargers: list[Charger], *, shaped: bool) -> type[ChargerUser]:
+    """A class of Locust's users whose instances are these chargers, one after the other; those of a shape spread over its looks."""
+    return type("Charger", (ChargerUser,), {"waiting": iter(chargers), "lull_s": LOOK_S if shaped else 0.0})
 
 
 def crashes(runner: Runner) -> list[str]:
@@ -86,16 +106,23 @@ def main() -> int:
     if not line:
         return 1  # the laboratory was interrupted before it could order anything
     order = msgspec.json.decode(line, type=Order)
+    storm = scenario.load(order.scenario)
+    stages = storm.shape(order.seconds)
     environment = Environment(host=order.url)
     squad = Squad(order, recorder(environment))
-    environment.user_classes = [user_of(squad.chargers)]
+    environment.user_classes = [user_of(squad.chargers, shaped=bool(stages))]
+    if stages:
+        environment.shape_class = Ramp(stages, len(order.chargers))
     runner = environment.create_local_runner()
     fleet = Fleet(order.chargers, squad)
     began_at = time.time()
-    runner.start(len(order.chargers), spawn_rate=len(order.chargers))  # all at once
+    if stages:
+        runner.start_shape()
+    else:
+        runner.start(len(order.chargers), spawn_rate=len(order.chargers))  # all at once
     if order.report is not None:
         runner.greenlet.spawn(stats_history, runner)  # the curves of the HTML report
-    scenario.load(order.scenario).run(fleet, order.seconds)
+    storm.run(fleet, order.seconds)
     report = merged([squad.report()], fleet, order.seconds, began_at)
     report = replace(report, late=(*report.late, *crashes(runner)))
     if order.report is not None:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from csv import DictReader
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -17,6 +18,8 @@ import pytest
 from running import RunningCpms, die_with_parent
 
 from cpms_actors.base.settings import Gateway
+from cpms_actors.bus import verbs
+from cpms_actors.bus import verbs_ledger as ledger
 from loadtests.wire import Refused, Wire
 
 ROOM = 8  # for connections, in the stack that is too small
@@ -102,7 +105,6 @@ def test_a_meter_flood_is_answered_and_billed() -> None:
 @pytest.mark.parametrize(
     ("name", "seconds"),
     [
-        ("rush-hour", 3),
         ("flapping-links", 4),
         ("firmware-rollout", 5),
         ("poison-chargers", 11),
@@ -118,6 +120,20 @@ def test_a_storm_is_borne(running_cpms: RunningCpms, name: str, seconds: int) ->
     assert (verdict["chargers"], verdict["admitted"], verdict["timeouts"]) == (40, 40, 0)
     if name == "slow-readers":
         assert verdict["seconds"] > Gateway().pong_deadline_s, "it was the server that lost patience"
+
+
+def test_a_rush_hour_begins_with_few_then_comes_the_crowd(running_cpms: RunningCpms) -> None:
+    began = datetime.now(UTC)
+    where = ["--url", running_cpms.ws_url, "--data", str(running_cpms.directory / ".cpms")]
+    code, verdict = verdict_of("rush-hour", "--chargers", "40", "--seconds", "6", *where)
+    assert (code, verdict["verdict"], verdict["reasons"]) == (0, "pass", [])
+    listed = running_cpms.ask(verbs.SESSION_LIST, ledger.SessionList(limit=1000)).sessions
+    starts = sorted(session.started_at for session in listed if session.started_at >= began)
+    third = (starts[-1] - starts[0]) / 3
+    middle = [start for start in starts if starts[0] + third <= start <= starts[-1] - third]
+    assert len(starts) == 40
+    assert 3 * third > timedelta(seconds=4)
+    assert len(middle) > 18, "at an even pace it would be a third"
 
 
 def test_what_was_queued_for_hours_is_told_and_billed_once() -> None:
