@@ -10,6 +10,7 @@ import ipaddress
 import math
 import secrets
 import signal
+import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -34,6 +35,7 @@ from loadtests.verdict import Verdict, judge
 
 CHARGERS_MAX: Final = 20_000  # of one process: ephemeral ports, memory
 SECONDS_MAX: Final = 3600.0
+WEB_PORT: Final = 8089  # Locust's own
 FILES_SPARE: Final = 200  # beside the chargers' sockets
 TOKEN: Final = "STORM-TOKEN"
 INTERRUPTED: Final = 130
@@ -50,6 +52,7 @@ class Asked(Struct, frozen=True):
     data: Path | None
     unregistered: int
     as_json: bool
+    web_port: int | None
 
 
 def main() -> int:
@@ -76,6 +79,8 @@ def _run(asked: Asked) -> Verdict:
         )
     if asked.report is not None:
         asked.report.mkdir(parents=True, exist_ok=True)  # what is wrong with it is found before the storm
+    if asked.web_port is not None:
+        _port_is_free(asked.web_port)
     storm = scenario.load(asked.name)
     chargers = tuple(f"STORM-{number:05}" for number in range(1, asked.chargers + 1))
     with _system(asked) as (system, operator):
@@ -84,8 +89,10 @@ def _run(asked: Asked) -> Verdict:
         _say(asked, f"registering {len(known)} chargers")
         desk.register(operator, known, password, storm.tokens(TOKEN, len(chargers)), price=asked.url is None)
         report_folder = None if asked.report is None else str(asked.report.absolute())
-        order = Order(asked.name, system, chargers, password, TOKEN, asked.seconds, report_folder)
+        order = Order(asked.name, system, chargers, password, TOKEN, asked.seconds, report_folder, asked.web_port)
         _say(asked, f"{asked.name}: {len(chargers)} chargers on {system}")
+        if asked.web_port is not None:
+            _say(asked, f"to be watched at http://127.0.0.1:{asked.web_port} until it is over")
         reasons: list[str] = []
         # A daemon: nobody waits for it when the storm is interrupted.
         operating = Thread(target=_operate, args=(operator, storm, known, asked.seconds, reasons), daemon=True)
@@ -96,6 +103,18 @@ def _run(asked: Asked) -> Verdict:
             _say(asked, "the storm is over; asking the system for the truth")
             truth = desk.truth(operator, report, chargers, storm.past_s, lambda seen: _settled(storm, report, seen))
     return judge(asked.name, report, truth, storm.judge, monotonic() - began, may_park=storm.may_park)
+
+
+def _port_is_free(port: int) -> None:
+    """Raises OperatorError when somebody listens there; found out before the storm."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the page will: who was here before may still linger
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise OperatorError(
+                "web", f"the web page cannot be at port {port}: {error.strerror}; name another with --web PORT"
+            ) from error
 
 
 def _operate(operator: Nats, storm: scenario.Scenario, chargers: tuple[str, ...], seconds: float, reasons: list[str]) -> None:
@@ -149,6 +168,9 @@ def _arguments() -> Asked:
     parser.add_argument("--seconds", type=_seconds, help=helps)
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout and nothing else")
     parser.add_argument("--report", type=Path, metavar="DIR", help="write Locust's HTML report and CSV files there")
+    parser.add_argument(
+        "--web", type=_Whole(1, 65535), nargs="?", const=WEB_PORT, metavar="PORT", help=f"show Locust's web page [port: {WEB_PORT}]"
+    )
     parser.add_argument("--url", help="a system that runs already, before tenant and identity; its chargers STORM-… stay registered")
     parser.add_argument("--data", type=Path, help="that system's data directory, for asking it [default: the settings, else .cpms]")
     parser.add_argument(
@@ -161,7 +183,7 @@ def _arguments() -> Asked:
     if a.unregistered >= a.chargers:
         parser.error("--unregistered must be less than --chargers")
     seconds = scenario.load(a.name).seconds if a.seconds is None else a.seconds
-    return Asked(a.name, a.chargers, seconds, a.report, a.url, a.data, a.unregistered, a.json)
+    return Asked(a.name, a.chargers, seconds, a.report, a.url, a.data, a.unregistered, a.json, a.web)
 
 
 class _Whole:

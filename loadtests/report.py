@@ -25,7 +25,10 @@ class Watch(Struct, frozen=True):
 
 
 class Order(Struct, frozen=True):
-    """What the storm's process is to do. `url` without tenant and identity; `seconds` as the scenario reads it."""
+    """What the storm's process is to do. `url` without tenant and identity; `seconds` as the scenario reads it.
+
+    `report`: the folder of Locust's own reports. `web_port`: where its web page is to be seen, on loopback.
+    """
 
     scenario: str
     url: str
@@ -34,6 +37,7 @@ class Order(Struct, frozen=True):
     token: str
     seconds: float
     report: str | None = None
+    web_port: int | None = None
 
 
 class SessionReport(Struct, frozen=True):

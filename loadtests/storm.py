@@ -17,6 +17,7 @@ from pathlib import Path
 from random import Random
 from typing import Final
 
+import flask
 import gevent  # type: ignore[import-untyped]  # it has no types
 import msgspec
 from locust import LoadTestShape, User, task
@@ -34,6 +35,7 @@ from loadtests.report import Order
 from loadtests.shape import Stage, share_at
 from loadtests.squad import Squad
 
+LOOPBACK: Final = "127.0.0.1"
 LOOK_S: Final = 1.0  # between two looks at a load shape, by Locust
 
 
@@ -87,6 +89,18 @@ def crashes(runner: Runner) -> list[str]:
     return [f"{entry['count']} chargers of the laboratory crashed: {entry['msg']}" for entry in runner.exceptions.values()]
 
 
+def show_page(environment: Environment, port: int) -> None:
+    """Locust's web page, to look at: what would start, stop or reset something is refused, for the scenario is at the wheel."""
+    page = environment.create_web_ui(host=LOOPBACK, port=port, delayed_start=True)
+
+    def refuse_changes() -> tuple[str, int] | None:
+        return None if flask.request.method in ("GET", "HEAD") else ("the storm's scenario decides that", 403)
+
+    assert page.app is not None  # the constructor makes it
+    page.app.before_request(refuse_changes)
+    page.start()  # type: ignore[no-untyped-call]  # untyped in Locust
+
+
 def write_reports(environment: Environment, folder: Path) -> None:
     """Locust's own: report.html, requests.csv, failures.csv."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -115,13 +129,15 @@ def main() -> int:
         environment.shape_class = Ramp(stages, len(order.chargers))
     runner = environment.create_local_runner()
     fleet = Fleet(order.chargers, squad)
+    if order.web_port is not None:
+        show_page(environment, order.web_port)
     began_at = time.time()
     if stages:
         runner.start_shape()
     else:
         runner.start(len(order.chargers), spawn_rate=len(order.chargers))  # all at once
-    if order.report is not None:
-        runner.greenlet.spawn(stats_history, runner)  # the curves of the HTML report
+    if order.report is not None or order.web_port is not None:
+        runner.greenlet.spawn(stats_history, runner)  # the curves
     storm.run(fleet, order.seconds)
     report = merged([squad.report()], fleet, order.seconds, began_at)
     report = replace(report, late=(*report.late, *crashes(runner)))

@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -9,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from csv import DictReader
 from datetime import UTC, datetime, timedelta
+from http.client import HTTPConnection
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -136,6 +138,55 @@ def test_a_rush_hour_begins_with_few_then_comes_the_crowd(running_cpms: RunningC
     assert len(middle) > 18, "at an even pace it would be a third"
 
 
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port: int = probe.getsockname()[1]
+    return port
+
+
+def page(port: int, path: str, method: str = "GET") -> tuple[int, bytes]:
+    """Status and body of Locust's web page, as soon as it is there."""
+    deadline = time.monotonic() + 20
+    while True:
+        connection = HTTPConnection("127.0.0.1", port, timeout=10)
+        try:
+            connection.request(method, path)
+            answer = connection.getresponse()
+            return answer.status, answer.read()
+        except ConnectionRefusedError:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        finally:
+            connection.close()
+
+
+def is_refused(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) != 0
+
+
+def test_a_storm_can_be_watched_and_not_stopped_from_its_page(running_cpms: RunningCpms) -> None:
+    port = free_port()
+    where = ["--url", running_cpms.ws_url, "--data", str(running_cpms.directory / ".cpms")]
+    process = storm("meter-flood", "--chargers", "20", "--seconds", "3", "--json", "--web", str(port), *where)
+    try:
+        assert page(port, "/")[0] == 200
+        assert page(port, "/stop", "POST")[0] == page(port, "/stats/reset", "POST")[0] == 403
+        deadline = time.monotonic() + 20
+        while "MeterValues" not in {row["name"] for row in json.loads(page(port, "/stats/requests")[1])["stats"]}:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        second = run("meter-flood", "--web", str(port), *where)
+        stdout, stderr = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert (process.returncode, json.loads(stdout)["verdict"]) == (0, "pass")
+    assert stderr == ""
+    assert is_refused(port), "the page ends with the storm"
+    assert second[0] == 2
+    assert f"cannot be at port {port}" in second[2]
+
+
 def test_what_was_queued_for_hours_is_told_and_billed_once() -> None:
     code, verdict = verdict_of("replay-storm", "--chargers", "40", "--seconds", "40")
     assert (code, verdict["verdict"], verdict["reasons"]) == (0, "pass", [])
@@ -160,7 +211,8 @@ def talking(process: "subprocess.Popen[str]", chargers: int) -> bool:
 
 @pytest.mark.parametrize("talk", [False, True], ids=["as it begins", "under way"])
 def test_nothing_stays_of_a_storm_that_is_interrupted(scratch: Path, talk: bool) -> None:
-    process = storm("meter-flood", "--chargers", "5", "--seconds", "60", scratch=scratch)
+    port = free_port()
+    process = storm("meter-flood", "--chargers", "5", "--seconds", "60", "--web", str(port), scratch=scratch)
     try:
         assert process.stderr is not None
         while "chargers on ws://" not in (line := process.stderr.readline()):
@@ -176,6 +228,7 @@ def test_nothing_stays_of_a_storm_that_is_interrupted(scratch: Path, talk: bool)
         process.kill()
     assert (process.returncode, stdout) == (130, "")
     assert "Traceback" not in stderr
+    assert is_refused(port)
     assert left_of(scratch) == []
 
 
