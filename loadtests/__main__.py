@@ -34,6 +34,7 @@ from loadtests.stack import scratch_stack
 from loadtests.verdict import Verdict, judge
 
 CHARGERS_MAX: Final = 20_000  # of one process: ephemeral ports, memory
+PROCESSES_MAX: Final = 64
 SECONDS_MAX: Final = 3600.0
 WEB_PORT: Final = 8089  # Locust's own
 FILES_SPARE: Final = 200  # beside the chargers' sockets
@@ -53,6 +54,7 @@ class Asked(Struct, frozen=True):
     unregistered: int
     as_json: bool
     web_port: int | None
+    processes: int
 
 
 def main() -> int:
@@ -73,10 +75,10 @@ def main() -> int:
 def _run(asked: Asked) -> Verdict:
     began = monotonic()
     files = limits.raise_files()
-    if asked.chargers + FILES_SPARE > files:
-        raise OperatorError(
-            "files", f"{asked.chargers} chargers need {asked.chargers + FILES_SPARE} open files, the limit is {files}: raise ulimit -Hn"
-        )
+    needed = math.ceil(asked.chargers / asked.processes) + FILES_SPARE
+    if needed > files:
+        text = f"{asked.chargers} chargers in {asked.processes} processes need {needed} open files each, the limit is {files}"
+        raise OperatorError("files", f"{text}: raise ulimit -Hn, or name more --processes")
     if asked.report is not None:
         asked.report.mkdir(parents=True, exist_ok=True)  # what is wrong with it is found before the storm
     if asked.web_port is not None:
@@ -89,7 +91,7 @@ def _run(asked: Asked) -> Verdict:
         _say(asked, f"registering {len(known)} chargers")
         desk.register(operator, known, password, storm.tokens(TOKEN, len(chargers)), price=asked.url is None)
         report_folder = None if asked.report is None else str(asked.report.absolute())
-        order = Order(asked.name, system, chargers, password, TOKEN, asked.seconds, report_folder, asked.web_port)
+        order = Order(asked.name, system, chargers, password, TOKEN, asked.seconds, report_folder, asked.web_port, asked.processes)
         _say(asked, f"{asked.name}: {len(chargers)} chargers on {system}")
         if asked.web_port is not None:
             _say(asked, f"to be watched at http://127.0.0.1:{asked.web_port} until it is over")
@@ -169,6 +171,9 @@ def _arguments() -> Asked:
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout and nothing else")
     parser.add_argument("--report", type=Path, metavar="DIR", help="write Locust's HTML report and CSV files there")
     parser.add_argument(
+        "--processes", type=_Whole(1, PROCESSES_MAX), default=1, help="how many have the chargers; about one a core [default: 1]"
+    )
+    parser.add_argument(
         "--web", type=_Whole(1, 65535), nargs="?", const=WEB_PORT, metavar="PORT", help=f"show Locust's web page [port: {WEB_PORT}]"
     )
     parser.add_argument("--url", help="a system that runs already, before tenant and identity; its chargers STORM-… stay registered")
@@ -183,7 +188,7 @@ def _arguments() -> Asked:
     if a.unregistered >= a.chargers:
         parser.error("--unregistered must be less than --chargers")
     seconds = scenario.load(a.name).seconds if a.seconds is None else a.seconds
-    return Asked(a.name, a.chargers, seconds, a.report, a.url, a.data, a.unregistered, a.json, a.web)
+    return Asked(a.name, a.chargers, seconds, a.report, a.url, a.data, a.unregistered, a.json, a.web, a.processes)
 
 
 class _Whole:

@@ -8,20 +8,38 @@ from typing import Final, Protocol
 
 from msgspec.structs import replace
 
-from loadtests.report import Deed, Sign, SquadReport, StormReport, Watch
+from loadtests.report import ChargerReport, Deed, Sign, SquadReport, StormReport, Watch
 from loadtests.verdict import named
 
 LOOK_S: Final = 0.05  # between two looks at what is waited for
 
 
+class Lost(Exception):
+    """Chargers are gone together with the laboratory's process in which they lived."""
+
+
 class Hands(Protocol):
-    """Who has the chargers: the squad of this process, or a crew of others."""
+    """Who has the chargers: the squad of this process, or a crew of others. Each wait raises Lost."""
 
-    def do(self, deed: Deed) -> None: ...
+    def gather(self) -> None:
+        """Wait until all chargers are made."""
 
-    def watch(self, watch: Watch | None) -> None: ...
+    def do(self, deed: Deed) -> None:
+        """To all, or to some."""
 
-    def missing(self) -> Sequence[str]: ...
+    def watch(self, watch: Watch | None) -> None:
+        """What `missing` is about from now on."""
+
+    def missing(self) -> Sequence[str]:
+        """Those that do not have the sign that is waited for."""
+        ...
+
+    def rest(self, seconds: float) -> None:
+        """Wait."""
+
+    def reports(self) -> Sequence[SquadReport]:
+        """What all saw so far."""
+        ...
 
 
 class Fleet:
@@ -58,14 +76,14 @@ class Fleet:
         self._hands.watch(None)
 
     def rest(self, seconds: float) -> None:
-        time.sleep(seconds)
+        self._hands.rest(seconds)
 
     def _do(self, deed: Deed, some: Sequence[str] | None) -> None:
         self._hands.do(deed if some is None else replace(deed, some=tuple(some)))
 
 
-def merged(reports: Sequence[SquadReport], fleet: Fleet, seconds: float, began_at: float) -> StormReport:
-    """One report on the whole fleet, its chargers in order, over all answers of all processes."""
+def merged(reports: Sequence[SquadReport], fleet: Fleet, seconds: float, began_at: float, crashed: Sequence[str]) -> StormReport:
+    """One report on the whole fleet, its chargers in order, over all answers of all processes; whoever was lost was not admitted."""
     latencies = array("d")
     for report in reports:
         latencies.frombytes(report.latencies_ms)
@@ -75,12 +93,12 @@ def merged(reports: Sequence[SquadReport], fleet: Fleet, seconds: float, began_a
         seconds=seconds,
         began_at=began_at,
         cut_at=fleet.cut_at,
-        chargers=tuple(by_name[identity] for identity in fleet.chargers),
+        chargers=tuple(by_name.get(identity) or ChargerReport(identity, admitted=False) for identity in fleet.chargers),
         answers=len(ordered),
         p50_ms=percentile(ordered, 0.50),
         p99_ms=percentile(ordered, 0.99),
         slowest_ms=percentile(ordered, 1.0),
-        late=tuple(fleet.late),
+        late=(*fleet.late, *crashed),
     )
 
 

@@ -27,7 +27,8 @@ class Watch(Struct, frozen=True):
 class Order(Struct, frozen=True):
     """What the storm's process is to do. `url` without tenant and identity; `seconds` as the scenario reads it.
 
-    `report`: the folder of Locust's own reports. `web_port`: where its web page is to be seen, on loopback.
+    `report`: the folder of Locust's own reports. `web_port`: where its web page is to be seen, on loopback. `processes`: so many have
+    the chargers.
     """
 
     scenario: str
@@ -38,6 +39,35 @@ class Order(Struct, frozen=True):
     seconds: float
     report: str | None = None
     web_port: int | None = None
+    processes: int = 1
+
+
+class Share(Struct, frozen=True):
+    """The part of an order that one of several processes has: each `of`-th charger from `number` on."""
+
+    order: Order
+    number: int
+    of: int
+
+
+class Hello(Struct, frozen=True):
+    """A process of the storm is there."""
+
+    pid: int
+
+
+class Watched(Struct, frozen=True):
+    """What one of several processes is to look for; None: nothing. The number tells one watch from another."""
+
+    number: int
+    watch: Watch | None
+
+
+class Missing(Struct, frozen=True):
+    """Who of a process's chargers does not have the sign of a watch."""
+
+    number: int
+    chargers: tuple[str, ...]
 
 
 class SessionReport(Struct, frozen=True):
@@ -66,7 +96,7 @@ class ChargerReport(Struct, frozen=True):
 
 
 class SquadReport(Struct, frozen=True):
-    """What the chargers of one process saw; `latencies_ms` are doubles, one after the other."""
+    """What the chargers of one process saw; `latencies_ms` are doubles, one after the other, as bytes."""
 
     chargers: tuple[ChargerReport, ...]
     latencies_ms: bytes

@@ -1,5 +1,6 @@
 """The chargers of one process: made, watched, done to, and asked what they saw."""
 
+import time
 from array import array
 from collections.abc import Iterable
 from random import Random
@@ -36,6 +37,13 @@ class Squad:
         """In the order of the fleet."""
         return list(self._chargers.values())
 
+    def gather(self) -> None:
+        """They are there."""
+
+    def rest(self, seconds: float) -> None:
+        """Let them live."""
+        time.sleep(seconds)
+
     def do(self, deed: Deed) -> None:
         """Do it to those that are here; no switch of greenlets in between."""
         for charger in self._of(deed.some):
@@ -62,6 +70,10 @@ class Squad:
     def report(self) -> SquadReport:
         """What they saw so far."""
         return SquadReport(tuple(charger.report() for charger in self._chargers.values()), self._latencies_ms.tobytes())
+
+    def reports(self) -> list[SquadReport]:
+        """Nobody else has chargers."""
+        return [self.report()]
 
     def _of(self, some: tuple[str, ...] | None) -> Iterable[Charger]:
         if some is None:

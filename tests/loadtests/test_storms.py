@@ -53,6 +53,11 @@ def verdict_of(*arguments: str, scratch: Path | None = None) -> tuple[int, dict[
     return code, json.loads(stdout)
 
 
+def on(running: RunningCpms) -> list[str]:
+    """Where it runs."""
+    return ["--url", running.ws_url, "--data", str(running.directory / ".cpms")]
+
+
 @pytest.fixture
 def scratch() -> Iterator[Path]:
     """A directory through which Postgres, which may run as another user, can walk."""
@@ -116,8 +121,7 @@ def test_a_meter_flood_is_answered_and_billed() -> None:
     ],
 )
 def test_a_storm_is_borne(running_cpms: RunningCpms, name: str, seconds: int) -> None:
-    where = ["--url", running_cpms.ws_url, "--data", str(running_cpms.directory / ".cpms")]
-    code, verdict = verdict_of(name, "--chargers", "40", "--seconds", str(seconds), *where)
+    code, verdict = verdict_of(name, "--chargers", "40", "--seconds", str(seconds), *on(running_cpms))
     assert (code, verdict["verdict"], verdict["reasons"]) == (0, "pass", [])
     assert (verdict["chargers"], verdict["admitted"], verdict["timeouts"]) == (40, 40, 0)
     if name == "slow-readers":
@@ -126,8 +130,7 @@ def test_a_storm_is_borne(running_cpms: RunningCpms, name: str, seconds: int) ->
 
 def test_a_rush_hour_begins_with_few_then_comes_the_crowd(running_cpms: RunningCpms) -> None:
     began = datetime.now(UTC)
-    where = ["--url", running_cpms.ws_url, "--data", str(running_cpms.directory / ".cpms")]
-    code, verdict = verdict_of("rush-hour", "--chargers", "40", "--seconds", "6", *where)
+    code, verdict = verdict_of("rush-hour", "--chargers", "40", "--seconds", "6", *on(running_cpms))
     assert (code, verdict["verdict"], verdict["reasons"]) == (0, "pass", [])
     listed = running_cpms.ask(verbs.SESSION_LIST, ledger.SessionList(limit=1000)).sessions
     starts = sorted(session.started_at for session in listed if session.started_at >= began)
@@ -167,8 +170,7 @@ def is_refused(port: int) -> bool:
 
 def test_a_storm_can_be_watched_and_not_stopped_from_its_page(running_cpms: RunningCpms) -> None:
     port = free_port()
-    where = ["--url", running_cpms.ws_url, "--data", str(running_cpms.directory / ".cpms")]
-    process = storm("meter-flood", "--chargers", "20", "--seconds", "3", "--json", "--web", str(port), *where)
+    process = storm("meter-flood", "--chargers", "20", "--seconds", "2", "--json", "--web", str(port), *on(running_cpms))
     try:
         assert page(port, "/")[0] == 200
         assert page(port, "/stop", "POST")[0] == page(port, "/stats/reset", "POST")[0] == 403
@@ -176,7 +178,7 @@ def test_a_storm_can_be_watched_and_not_stopped_from_its_page(running_cpms: Runn
         while "MeterValues" not in {row["name"] for row in json.loads(page(port, "/stats/requests")[1])["stats"]}:
             assert time.monotonic() < deadline
             time.sleep(0.05)
-        second = run("meter-flood", "--web", str(port), *where)
+        second = run("meter-flood", "--web", str(port), *on(running_cpms))
         stdout, stderr = process.communicate(timeout=60)
     finally:
         process.kill()
@@ -200,28 +202,76 @@ def test_a_charger_that_is_not_registered_is_a_reason_to_fail_and_nothing_stays(
     assert left_of(scratch) == []
 
 
-def talking(process: "subprocess.Popen[str]", chargers: int) -> bool:
-    """Whether so many chargers of its storm are connected."""
+def test_several_processes_share_a_storm_and_one_verdict(running_cpms: RunningCpms, tmp_path: Path) -> None:
+    arguments = ["--chargers", "41", "--seconds", "2", "--processes", "2", "--json", "--report", str(tmp_path)]
+    process = storm("flapping-links", *arguments, *on(running_cpms))
+    try:
+        assert sorted(talk_of(process, running_cpms, 2, 41).values()) == [20, 21]
+        stdout, stderr = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    verdict = json.loads(stdout)
+    assert (process.returncode, verdict["verdict"], verdict["reasons"], stderr) == (0, "pass", [], "")
+    assert (verdict["chargers"], verdict["admitted"], verdict["timeouts"]) == (41, 41, 0)
+    rows = [row for row in DictReader((tmp_path / "requests.csv").open()) if row["Type"] == "OCPP"]
+    assert verdict["answers"] == sum(int(row["Request Count"]) - int(row["Failure Count"]) for row in rows) > 41 * 5
+
+
+def test_a_process_that_dies_with_its_chargers_is_a_reason_to_fail(running_cpms: RunningCpms) -> None:
+    arguments = ["--chargers", "20", "--seconds", "60", "--processes", "2", "--json"]
+    process = storm("meter-flood", *arguments, *on(running_cpms))
+    try:
+        victim, _ = talk_of(process, running_cpms, 2, 20)
+        victim.kill()
+        stdout, stderr = process.communicate(timeout=40)
+    finally:
+        process.kill()
+    verdict = json.loads(stdout)
+    assert (process.returncode, verdict["verdict"], verdict["chargers"]) == (1, "fail", 20)
+    assert verdict["admitted"] <= 10
+    assert "a process of the laboratory died (-9), and its 10 chargers with it" in verdict["reasons"]
+    assert stderr == ""
+
+
+def links(process: "subprocess.Popen[str]", module: str, port: int | None = None) -> dict[psutil.Process, int]:
+    """How many connections (to a port) those of its processes have that run a module."""
+    found = {}
     for child in psutil.Process(process.pid).children(recursive=True):
         with suppress(psutil.NoSuchProcess):
-            if "loadtests.storm" in child.cmdline():
-                return sum(link.status == psutil.CONN_ESTABLISHED for link in child.net_connections("tcp")) >= chargers
-    return False
+            if module in child.cmdline():
+                established = [link for link in child.net_connections("tcp") if link.status == psutil.CONN_ESTABLISHED]
+                found[child] = sum(port in (None, link.raddr.port) for link in established)
+    return found
 
 
-@pytest.mark.parametrize("talk", [False, True], ids=["as it begins", "under way"])
-def test_nothing_stays_of_a_storm_that_is_interrupted(scratch: Path, talk: bool) -> None:
+def talk_of(process: "subprocess.Popen[str]", running: RunningCpms, members: int, chargers: int) -> dict[psutil.Process, int]:
+    """How many chargers each member of a storm has, as soon as all of them are connected."""
+    port = int(running.ws_url.split("/")[2].split(":")[1])
+    deadline = time.monotonic() + 30
+    while len(found := links(process, "loadtests.member", port)) < members or sum(found.values()) < chargers:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("module", "processes", "talk"), [("loadtests.storm", 1, False), ("loadtests.member", 2, True)], ids=["as it begins", "under way"]
+)
+def test_nothing_stays_of_a_storm_that_is_interrupted(scratch: Path, module: str, processes: int, talk: bool) -> None:
     port = free_port()
-    process = storm("meter-flood", "--chargers", "5", "--seconds", "60", "--web", str(port), scratch=scratch)
+    process = storm(
+        "meter-flood", "--chargers", "5", "--seconds", "60", "--web", str(port), "--processes", str(processes), scratch=scratch
+    )
     try:
         assert process.stderr is not None
         while "chargers on ws://" not in (line := process.stderr.readline()):
             assert line, "it ended by itself"
         assert left_of(scratch) != []
         deadline = time.monotonic() + 30
-        while talk and not talking(process, 5):
+        while talk and sum(links(process, module).values()) < 5 + processes:
             assert time.monotonic() < deadline
             time.sleep(0.02)
+        children = psutil.Process(process.pid).children(recursive=True)
         process.terminate()
         stdout, stderr = process.communicate(timeout=40)
     finally:
@@ -229,6 +279,7 @@ def test_nothing_stays_of_a_storm_that_is_interrupted(scratch: Path, talk: bool)
     assert (process.returncode, stdout) == (130, "")
     assert "Traceback" not in stderr
     assert is_refused(port)
+    assert psutil.wait_procs(children, timeout=5)[1] == []
     assert left_of(scratch) == []
 
 
@@ -267,9 +318,10 @@ def test_who_is_unknown_is_refused_and_who_is_cut_off_hears_nothing(small_cpms: 
 def test_chargers_beyond_the_room_of_a_running_system_are_left_out_and_wait_as_they_are_told(
     small_cpms: RunningCpms, tmp_path: Path
 ) -> None:
-    where = ["--url", small_cpms.ws_url, "--data", str(small_cpms.directory / ".cpms")]
     chargers = ROOM + 4
-    code, verdict = verdict_of("power-outage", "--chargers", str(chargers), "--seconds", "3", "--report", str(tmp_path), *where)
+    code, verdict = verdict_of(
+        "power-outage", "--chargers", str(chargers), "--seconds", "3", "--report", str(tmp_path), *on(small_cpms)
+    )
     assert (code, verdict["verdict"]) == (1, "fail")
     assert 0 < verdict["admitted"] <= ROOM
     refusals = [row for row in DictReader((tmp_path / "failures.csv").open()) if "503" in row["Error"]]
