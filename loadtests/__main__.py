@@ -1,6 +1,7 @@
 """The command line of the storm laboratory.
 
-python -m loadtests NAME [--chargers N] [--seconds S] [--json] [--report DIR] [--url ws://127.0.0.1:PORT/ocpp [--data DIR]]
+python -m loadtests NAME [--chargers N] [--seconds S] [--json] [--report DIR] [--web [PORT]] [--processes N] [--sources N]
+                         [--workers N | --url ws://127.0.0.1:PORT/ocpp [--data DIR]]
 
 Exit code 0 when the verdict is pass, 1 when it is fail, 2 when there is none.
 """
@@ -33,7 +34,9 @@ from loadtests.report import Order, StormReport, Truth
 from loadtests.stack import scratch_stack
 from loadtests.verdict import Verdict, judge
 
-CHARGERS_MAX: Final = 20_000  # of one process: ephemeral ports, memory
+CHARGERS_MAX: Final = 100_000
+SOURCE_CHARGERS_MAX: Final = 20_000  # of the 28 232 ephemeral ports that Linux has by default; some are still lingering
+SOURCES_MAX: Final = 250
 PROCESSES_MAX: Final = 64
 SECONDS_MAX: Final = 3600.0
 WEB_PORT: Final = 8089  # Locust's own
@@ -55,6 +58,8 @@ class Asked(Struct, frozen=True):
     as_json: bool
     web_port: int | None
     processes: int
+    sources: int
+    workers: int
 
 
 def main() -> int:
@@ -91,7 +96,9 @@ def _run(asked: Asked) -> Verdict:
         _say(asked, f"registering {len(known)} chargers")
         desk.register(operator, known, password, storm.tokens(TOKEN, len(chargers)), price=asked.url is None)
         report_folder = None if asked.report is None else str(asked.report.absolute())
-        order = Order(asked.name, system, chargers, password, TOKEN, asked.seconds, report_folder, asked.web_port, asked.processes)
+        order = Order(
+            asked.name, system, chargers, password, TOKEN, asked.seconds, report_folder, asked.web_port, asked.processes, asked.sources
+        )
         _say(asked, f"{asked.name}: {len(chargers)} chargers on {system}")
         if asked.web_port is not None:
             _say(asked, f"to be watched at http://127.0.0.1:{asked.web_port} until it is over")
@@ -137,15 +144,15 @@ def _settled(storm: scenario.Scenario, report: StormReport, seen: Truth) -> bool
 def _system(asked: Asked) -> Iterator[tuple[str, Nats]]:
     """Where the chargers dial and how to ask: of a scratch stack, or of the system that was named."""
     if asked.url is not None:
-        yield _loopback(asked.url), desk.operator_of(asked.data)
+        yield _loopback(asked.url, asked.sources), desk.operator_of(asked.data)
         return
     _say(asked, "starting a scratch stack")
-    with scratch_stack() as stack:
+    with scratch_stack(asked.workers) as stack:
         yield stack.url, desk.operator_of(stack.data)
     _say(asked, "the scratch stack is stopped and removed")
 
 
-def _loopback(url: str) -> str:
+def _loopback(url: str, sources: int) -> str:
     """The URL, if a storm may go there. Raises OperatorError: this is a laboratory, not a weapon."""
     parts = urlsplit(url)
     host = parts.hostname or ""
@@ -159,6 +166,8 @@ def _loopback(url: str) -> str:
             f"{url} is not like ws://127.0.0.1:9000/ocpp; storms go to the loopback interface only: run them there, or forward a port"
         )
         raise OperatorError("url", text)
+    if sources > 1 and not host.startswith("127."):
+        raise OperatorError("url", f"{sources} source addresses reach an address of IPv4 only: name {host} as 127.0.0.1")
     return url
 
 
@@ -174,6 +183,14 @@ def _arguments() -> Asked:
         "--processes", type=_Whole(1, PROCESSES_MAX), default=1, help="how many have the chargers; about one a core [default: 1]"
     )
     parser.add_argument(
+        "--sources",
+        type=_Whole(1, SOURCES_MAX),
+        help=f"dial from so many addresses, 127.0.0.1 and on [default: one for {SOURCE_CHARGERS_MAX} chargers]",
+    )
+    parser.add_argument(
+        "--workers", type=_Whole(1, PROCESSES_MAX), default=1, help="of the scratch stack: about one a core [default: 1]"
+    )
+    parser.add_argument(
         "--web", type=_Whole(1, 65535), nargs="?", const=WEB_PORT, metavar="PORT", help=f"show Locust's web page [port: {WEB_PORT}]"
     )
     parser.add_argument("--url", help="a system that runs already, before tenant and identity; its chargers STORM-… stay registered")
@@ -187,8 +204,11 @@ def _arguments() -> Asked:
     a = parser.parse_args()
     if a.unregistered >= a.chargers:
         parser.error("--unregistered must be less than --chargers")
+    if a.url is not None and a.workers > 1:
+        parser.error("--workers are of a scratch stack, and --url names another")
+    sources = math.ceil(a.chargers / SOURCE_CHARGERS_MAX) if a.sources is None else a.sources
     seconds = scenario.load(a.name).seconds if a.seconds is None else a.seconds
-    return Asked(a.name, a.chargers, seconds, a.report, a.url, a.data, a.unregistered, a.json, a.web, a.processes)
+    return Asked(a.name, a.chargers, seconds, a.report, a.url, a.data, a.unregistered, a.json, a.web, a.processes, sources, a.workers)
 
 
 class _Whole:

@@ -34,11 +34,13 @@ class NoAnswer(Exception):
 
 
 class Charger:
-    """One of them. `host`, `port` and `path` (before the identity) are the server's."""
+    """One of them. `host`, `port` and `path` (before the identity) are the server's; it dials from `source`, or from any address."""
 
-    def __init__(self, point: ChargePoint, host: str, port: int, path: str, password: str, token: str, record: Record) -> None:
+    def __init__(
+        self, point: ChargePoint, host: str, port: int, path: str, source: str | None, password: str, token: str, record: Record
+    ) -> None:
         self.point = point
-        self._host, self._port, self._path = host, port, f"{path}/{point.identity}"
+        self._host, self._port, self._path, self._source = host, port, f"{path}/{point.identity}", source
         self._password, self._token, self._record = password, token, record
         self._wire: Wire | None = None
         self._admitted_at: float | None = None
@@ -142,6 +144,7 @@ class Charger:
                 identity=self.point.identity,
                 password=self._password,
                 timeout_s=ANSWER_S_MAX,
+                source=self._source,
             )
         except (Refused, OSError) as error:
             self._handshakes_late += isinstance(error, TimeoutError)

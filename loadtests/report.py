@@ -28,7 +28,7 @@ class Order(Struct, frozen=True):
     """What the storm's process is to do. `url` without tenant and identity; `seconds` as the scenario reads it.
 
     `report`: the folder of Locust's own reports. `web_port`: where its web page is to be seen, on loopback. `processes`: so many have
-    the chargers.
+    the chargers, which dial from `sources` addresses.
     """
 
     scenario: str
@@ -40,6 +40,7 @@ class Order(Struct, frozen=True):
     report: str | None = None
     web_port: int | None = None
     processes: int = 1
+    sources: int = 1
 
 
 class Share(Struct, frozen=True):

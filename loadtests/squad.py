@@ -3,13 +3,17 @@
 import time
 from array import array
 from collections.abc import Iterable
+from ipaddress import IPv4Address
 from random import Random
+from typing import Final
 from urllib.parse import urlsplit
 
 from cpms_actors.simulator.charge_point import ChargePoint
 from loadtests import scenario
 from loadtests.charger import Charger, Record
 from loadtests.report import Deed, Order, SquadReport, Watch
+
+LOOPBACK: Final = IPv4Address("127.0.0.1")  # and all of 127.0.0.0/8 is this machine's, without any configuration
 
 
 class Squad:
@@ -28,7 +32,7 @@ class Squad:
             identity = order.chargers[place]
             plans = storm.plans(order.token, place / len(order.chargers), order.seconds)
             point = ChargePoint(identity, "1.6", plans, options, Random(identity))
-            return Charger(point, host, port, path, order.password, order.token, self._keep)
+            return Charger(point, host, port, path, source_of(place, order.sources), order.password, order.token, self._keep)
 
         self._chargers = {order.chargers[place]: charger(place) for place in range(number, len(order.chargers), of)}
 
@@ -85,3 +89,8 @@ class Squad:
         if kind == "OCPP" and fault is None:
             self._latencies_ms.append(took_ms)
         self._record(kind, name, took_ms, length, fault)
+
+
+def source_of(place: int, sources: int) -> str | None:
+    """The address from which a charger dials; None: whichever the system takes."""
+    return None if sources == 1 else str(LOOPBACK + place % sources)

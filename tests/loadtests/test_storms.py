@@ -6,11 +6,13 @@ import socket
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
 from csv import DictReader
 from datetime import UTC, datetime, timedelta
 from http.client import HTTPConnection
+from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -203,10 +205,12 @@ def test_a_charger_that_is_not_registered_is_a_reason_to_fail_and_nothing_stays(
 
 
 def test_several_processes_share_a_storm_and_one_verdict(running_cpms: RunningCpms, tmp_path: Path) -> None:
-    arguments = ["--chargers", "41", "--seconds", "2", "--processes", "2", "--json", "--report", str(tmp_path)]
+    arguments = ["--chargers", "41", "--seconds", "2", "--processes", "2", "--sources", "3", "--json", "--report", str(tmp_path)]
     process = storm("flapping-links", *arguments, *on(running_cpms))
     try:
-        assert sorted(talk_of(process, running_cpms, 2, 41).values()) == [20, 21]
+        shares = talk_of(process, running_cpms, 2, 41)
+        assert sorted(map(len, shares.values())) == [20, 21]
+        assert Counter(chain(*shares.values())) == {"127.0.0.1": 14, "127.0.0.2": 14, "127.0.0.3": 13}
         stdout, stderr = process.communicate(timeout=60)
     finally:
         process.kill()
@@ -233,22 +237,22 @@ def test_a_process_that_dies_with_its_chargers_is_a_reason_to_fail(running_cpms:
     assert stderr == ""
 
 
-def links(process: "subprocess.Popen[str]", module: str, port: int | None = None) -> dict[psutil.Process, int]:
-    """How many connections (to a port) those of its processes have that run a module."""
+def links(process: "subprocess.Popen[str]", module: str, port: int | None = None) -> dict[psutil.Process, list[str]]:
+    """Whence those of its processes that run a module are connected (to a port)."""
     found = {}
     for child in psutil.Process(process.pid).children(recursive=True):
         with suppress(psutil.NoSuchProcess):
             if module in child.cmdline():
                 established = [link for link in child.net_connections("tcp") if link.status == psutil.CONN_ESTABLISHED]
-                found[child] = sum(port in (None, link.raddr.port) for link in established)
+                found[child] = [link.laddr.ip for link in established if port in (None, link.raddr.port)]
     return found
 
 
-def talk_of(process: "subprocess.Popen[str]", running: RunningCpms, members: int, chargers: int) -> dict[psutil.Process, int]:
-    """How many chargers each member of a storm has, as soon as all of them are connected."""
+def talk_of(process: "subprocess.Popen[str]", running: RunningCpms, members: int, chargers: int) -> dict[psutil.Process, list[str]]:
+    """Whence the chargers of each member of a storm are connected, as soon as all of them are."""
     port = int(running.ws_url.split("/")[2].split(":")[1])
     deadline = time.monotonic() + 30
-    while len(found := links(process, "loadtests.member", port)) < members or sum(found.values()) < chargers:
+    while len(found := links(process, "loadtests.member", port)) < members or len([*chain(*found.values())]) < chargers:
         assert time.monotonic() < deadline
         time.sleep(0.02)
     return found
@@ -268,7 +272,7 @@ def test_nothing_stays_of_a_storm_that_is_interrupted(scratch: Path, module: str
             assert line, "it ended by itself"
         assert left_of(scratch) != []
         deadline = time.monotonic() + 30
-        while talk and sum(links(process, module).values()) < 5 + processes:
+        while talk and len([*chain(*links(process, module).values())]) < 5 + processes:
             assert time.monotonic() < deadline
             time.sleep(0.02)
         children = psutil.Process(process.pid).children(recursive=True)
@@ -336,6 +340,7 @@ def test_chargers_beyond_the_room_of_a_running_system_are_left_out_and_wait_as_t
         (["power-outage", "--url", "http://127.0.0.1:9000/ocpp"], "loopback"),
         (["power-outage", "--url", "ws://127.0.0.1:9/ocpp", "--data", "/nonexistent"], "no running stack"),
         (["power-outage", "--report", "/dev/null/report"], "/dev/null"),
+        (["power-outage", "--sources", "2", "--url", "ws://[::1]:9000/ocpp"], "name ::1 as 127.0.0.1"),
     ],
 )
 def test_what_cannot_be_run_is_one_sentence(arguments: list[str], sentence: str) -> None:
