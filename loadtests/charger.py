@@ -63,6 +63,8 @@ class Charger:
             return not point.sessions and not point.queue_length
         if sign == "finished":
             return point.finished
+        if sign == "updated":
+            return point.updated
         return not self._deaf
 
     def show_token(self) -> None:

@@ -1,12 +1,14 @@
 """What the processes of the laboratory tell each other, as JSON."""
 
+from collections.abc import Mapping
 from typing import Literal
 
 from msgspec import Struct
 
 # What can be seen of a charger. Connected and booted since the last cut; in a transaction whose id it knows; without a session or
-# anything left to tell; all plans carried out and told; not one of those that stopped reading and were not cut off yet.
-Sign = Literal["admitted", "charging", "done", "finished", "reading"]
+# anything left to tell; all plans carried out and told; not one of those that stopped reading and were not cut off yet; restarted with
+# another firmware, and the system told.
+Sign = Literal["admitted", "charging", "done", "finished", "reading", "updated"]
 
 
 class Deed(Struct, frozen=True):
@@ -129,11 +131,15 @@ class Billed(Struct, frozen=True):
 
 
 class Truth(Struct, frozen=True):
-    """What the system says after the storm: who is connected, who booted since the cut (or the start), what was charged since."""
+    """What the system says after the storm: who is connected, who booted since the cut (or the start), what was charged since.
+
+    `firmware` of each charger, as it was told at its last boot.
+    """
 
     connected: frozenset[str]
     booted: frozenset[str]
     ended: tuple[Billed, ...] = ()
     active: tuple[Billed, ...] = ()
     cdrs: tuple[Billed, ...] = ()
+    firmware: Mapping[str, str | None] = {}
     parked: tuple[str, ...] = ()  # of each message that the system could not use, the charger

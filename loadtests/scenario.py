@@ -64,9 +64,10 @@ class Fleet(Protocol):
 
 
 class Desk(Protocol):
-    """An operator at work while a storm is on."""
+    """An operator at work while a storm is on, with the chargers that the system was told of."""
 
     token: str
+    chargers: Sequence[str]
 
     async def until(self, true: Callable[[], Awaitable[bool]], seconds: float) -> bool:
         """Ask again and again; whether it became true in time."""
@@ -79,16 +80,18 @@ class Desk(Protocol):
         """Whether all chargers of the storm are connected and booted."""
         ...
 
-    async def charging(self) -> bool:
-        """Whether all are in a transaction."""
+    async def charging(self, some: Sequence[str] | None = None) -> bool:
+        """Whether all, or some, are in a transaction."""
         ...
 
     async def transactions(self) -> Mapping[str, int]:
         """The transaction of each that is in one."""
         ...
 
-    async def call_all(self, action: str, payload: Callable[[str], Mapping[str, object]]) -> set[str]:
-        """Send a call to each charger, many at once; those that refused it or did not answer."""
+    async def call_all(
+        self, action: str, payload: Callable[[str], Mapping[str, object]], some: Sequence[str] | None = None
+    ) -> set[str]:
+        """Send a call to each charger, or to some, many at once; those that refused it or did not answer."""
         ...
 
 

@@ -3,7 +3,7 @@
 import pytest
 from msgspec.structs import replace
 
-from loadtests import meter_flood, poison_chargers, power_outage, roaming_peak
+from loadtests import firmware_rollout, meter_flood, poison_chargers, power_outage, roaming_peak
 from loadtests.report import Billed, ChargerReport, SessionReport, StormReport, Truth
 from loadtests.verdict import Verdict, judge
 
@@ -112,6 +112,16 @@ def test_who_is_unknown_must_not_charge() -> None:
     assert roaming_peak.SCENARIO.judge(report, truth) == []
     too_many = replace(truth, ended=(*charged, Billed("C9", 99, 1)), cdrs=(*charged, Billed("C9", 99, 1)))
     assert roaming_peak.SCENARIO.judge(report, too_many) == ["1 charger charged with tokens that nobody knows: C9"]
+
+
+@pytest.mark.parametrize(
+    ("firmware", "failed"), [({"A": "1.0.0", "B": "2.0.0"}, False), ({"A": "2.0.0", "B": "1.0.0"}, True), ({}, True)]
+)
+def test_the_second_half_of_a_rollout_must_run_the_new_firmware(firmware: dict[str, str | None], failed: bool) -> None:
+    report = replace(REPORT, chargers=(REPORT.chargers[0], replace(REPORT.chargers[1], sessions=())))
+    truth = replace(TRUTH, ended=BILLED[:1], cdrs=BILLED[:1], firmware=firmware)
+    reasons = ["1 charger not with the new firmware, by the system's account: B"] if failed else []
+    assert firmware_rollout.SCENARIO.judge(report, truth) == reasons
 
 
 def test_a_reason_names_five_chargers_and_counts_the_others() -> None:
