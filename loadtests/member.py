@@ -52,6 +52,7 @@ class Member:
         shaped = bool(scenario.load(share.order.scenario).shape(share.order.seconds))
         self._squad = Squad(share.order, recorder(self._environment), share.number, share.of)
         self._environment.user_classes = [user_of(self._squad.chargers, shaped=shaped)]
+        self.runner.greenlet.spawn(self._squad.pulse)
         self._send("ready", Hello(os.getpid()))
 
     def _watch(self, watched: Watched) -> None:

@@ -99,16 +99,20 @@ class ChargerReport(Struct, frozen=True):
 
 
 class SquadReport(Struct, frozen=True):
-    """What the chargers of one process saw; `latencies_ms` are doubles, one after the other, as bytes."""
+    """What the chargers of one process saw; `latencies_ms` are doubles, one after the other, as bytes.
+
+    `lag_ms`: how late the process was, at most, with what it had to do.
+    """
 
     chargers: tuple[ChargerReport, ...]
     latencies_ms: bytes
+    lag_ms: float
 
 
 class StormReport(Struct, frozen=True):
     """What the chargers saw. Moments in seconds of the epoch; latencies are of answers to CALLs, in ms.
 
-    `seconds` as ordered. `late`: sentences about what did not happen in time.
+    `seconds` as ordered. `lag_ms`: how late the laboratory was, at most. `late`: sentences about what did not happen in time.
     """
 
     seconds: float
@@ -119,6 +123,7 @@ class StormReport(Struct, frozen=True):
     p50_ms: float
     p99_ms: float
     slowest_ms: float
+    lag_ms: float = 0.0
     late: tuple[str, ...] = ()
 
 

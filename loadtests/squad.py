@@ -13,6 +13,7 @@ from loadtests import scenario
 from loadtests.charger import Charger, Record
 from loadtests.report import Deed, Order, SquadReport, Watch
 
+PULSE_S: Final = 0.1
 LOOPBACK: Final = IPv4Address("127.0.0.1")  # and all of 127.0.0.0/8 is this machine's, without any configuration
 
 
@@ -27,6 +28,7 @@ class Squad:
         self._record = record
         self._latencies_ms = array("d")
         self._watch: Watch | None = None
+        self._lag_s = 0.0
 
         def charger(place: int) -> Charger:
             identity = order.chargers[place]
@@ -40,6 +42,13 @@ class Squad:
     def chargers(self) -> list[Charger]:
         """In the order of the fleet."""
         return list(self._chargers.values())
+
+    def pulse(self) -> None:
+        """For ever: see how late this process is."""
+        while True:
+            began = time.monotonic()
+            time.sleep(PULSE_S)
+            self._lag_s = max(self._lag_s, time.monotonic() - began - PULSE_S)
 
     def gather(self) -> None:
         """They are there."""
@@ -73,7 +82,9 @@ class Squad:
 
     def report(self) -> SquadReport:
         """What they saw so far."""
-        return SquadReport(tuple(charger.report() for charger in self._chargers.values()), self._latencies_ms.tobytes())
+        return SquadReport(
+            tuple(charger.report() for charger in self._chargers.values()), self._latencies_ms.tobytes(), self._lag_s * 1000
+        )
 
     def reports(self) -> list[SquadReport]:
         """Nobody else has chargers."""

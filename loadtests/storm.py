@@ -36,7 +36,9 @@ def hands_of(order: Order, environment: Environment, *, shaped: bool) -> Iterato
     if order.processes == 1:
         squad = Squad(order, recorder(environment))
         environment.user_classes = [user_of(squad.chargers, shaped=shaped)]
-        yield environment.create_local_runner(), squad
+        local = environment.create_local_runner()
+        local.greenlet.spawn(squad.pulse)
+        yield local, squad
         return
     environment.user_classes = [user_of([], shaped=shaped)]
     master = environment.create_master_runner(LOOPBACK, 0)

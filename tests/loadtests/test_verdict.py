@@ -17,7 +17,9 @@ def chargers(**changes: object) -> tuple[ChargerReport, ...]:
     return fine, replace(replace(fine, identity="B", back_s=2.5), **changes)
 
 
-REPORT = StormReport(10.0, began_at=1.0, cut_at=2.0, chargers=chargers(), answers=8, p50_ms=1.0, p99_ms=2.0, slowest_ms=3.0)
+REPORT = StormReport(
+    10.0, began_at=1.0, cut_at=2.0, chargers=chargers(), answers=8, p50_ms=1.0, p99_ms=2.0, slowest_ms=3.0, lag_ms=40.0
+)
 BILLED = (Billed("A", 1, 700), Billed("B", 2, 700))
 TRUTH = Truth(connected=NAMES, booted=NAMES, ended=BILLED, cdrs=BILLED)
 
@@ -31,7 +33,7 @@ def flood(report: StormReport = REPORT, truth: Truth = TRUTH) -> Verdict:
 
 
 def test_a_storm_that_was_borne_passes() -> None:
-    expected = Verdict("pass", [], "power-outage", 2, 2, 0, 4.0, 1.0, 2.0, 3.0, 8, 2.5)
+    expected = Verdict("pass", [], "power-outage", 2, 2, 0, 4.0, 1.0, 2.0, 3.0, 8, 2.5, 40.0)
     assert outage() == expected
     assert flood().verdict == "pass"
 
