@@ -59,6 +59,8 @@ class Asked(Struct, frozen=True):
     as_json: bool
     web_port: int | None
     processes: int
+    joining: int
+    bind: tuple[str, int]
     sources: int
     workers: int
 
@@ -81,7 +83,7 @@ def main() -> int:
 def _run(asked: Asked) -> Verdict:
     began = monotonic()
     files = limits.raise_files()
-    needed = FILES_EACH * math.ceil(asked.chargers / asked.processes) + FILES_SPARE
+    needed = FILES_EACH * math.ceil(asked.chargers / (asked.processes + asked.joining)) + FILES_SPARE
     if needed > files:
         text = f"{asked.chargers} chargers in {asked.processes} processes need {needed} open files each, the limit is {files}"
         raise OperatorError("files", f"{text}: raise ulimit -Hn, or name more --processes")
@@ -98,7 +100,18 @@ def _run(asked: Asked) -> Verdict:
         desk.register(operator, known, password, storm.tokens(TOKEN, len(chargers)), price=asked.url is None)
         report_folder = None if asked.report is None else str(asked.report.absolute())
         order = Order(
-            asked.name, system, chargers, password, TOKEN, asked.seconds, report_folder, asked.web_port, asked.processes, asked.sources
+            scenario=asked.name,
+            url=system,
+            chargers=chargers,
+            password=password,
+            token=TOKEN,
+            seconds=asked.seconds,
+            report=report_folder,
+            web_port=asked.web_port,
+            processes=asked.processes,
+            joining=asked.joining,
+            bind=asked.bind,
+            sources=asked.sources,
         )
         _say(asked, f"{asked.name}: {len(chargers)} chargers on {system}")
         if asked.web_port is not None:
@@ -184,6 +197,13 @@ def _arguments() -> Asked:
         "--processes", type=_Whole(1, PROCESSES_MAX), default=1, help="how many have the chargers; about one a core [default: 1]"
     )
     parser.add_argument(
+        "--joining",
+        type=_Whole(0, PROCESSES_MAX),
+        default=0,
+        help="and so many on other machines: python -m loadtests.member HOST PORT, with the port of --url forwarded [default: 0]",
+    )
+    parser.add_argument("--bind", type=_address, default=("127.0.0.1", 0), metavar="HOST:PORT", help="where those find this one")
+    parser.add_argument(
         "--sources",
         type=_Whole(1, SOURCES_MAX),
         help=f"dial from so many addresses, 127.0.0.1 and on [default: one for {SOURCE_CHARGERS_MAX} chargers]",
@@ -205,11 +225,28 @@ def _arguments() -> Asked:
     a = parser.parse_args()
     if a.unregistered >= a.chargers:
         parser.error("--unregistered must be less than --chargers")
+    if a.joining and (a.url is None or not a.bind[1]):
+        parser.error("--joining needs --bind HOST:PORT, and --url: the others cannot know the port of a scratch stack")
     if a.url is not None and a.workers > 1:
         parser.error("--workers are of a scratch stack, and --url names another")
     sources = math.ceil(a.chargers / SOURCE_CHARGERS_MAX) if a.sources is None else a.sources
     seconds = scenario.load(a.name).seconds if a.seconds is None else a.seconds
-    return Asked(a.name, a.chargers, seconds, a.report, a.url, a.data, a.unregistered, a.json, a.web, a.processes, sources, a.workers)
+    return Asked(
+        name=a.name,
+        chargers=a.chargers,
+        seconds=seconds,
+        report=a.report,
+        url=a.url,
+        data=a.data,
+        unregistered=a.unregistered,
+        as_json=a.json,
+        web_port=a.web,
+        processes=a.processes,
+        joining=a.joining,
+        bind=a.bind,
+        sources=sources,
+        workers=a.workers,
+    )
 
 
 class _Whole:
@@ -223,6 +260,11 @@ class _Whole:
         if not self._least <= value <= self._most:
             raise argparse.ArgumentTypeError(f"{value} is not between {self._least} and {self._most}")
         return value
+
+
+def _address(text: str) -> tuple[str, int]:
+    host, _, port = text.rpartition(":")
+    return host, int(port)
 
 
 def _seconds(text: str) -> float:

@@ -6,7 +6,8 @@
             ── tell ──▶              what the share saw, after Locust's own statistics           ◀── report ──
 
 All of it travels as Locust's custom messages, in order, so what a member says of a watch it says after the deeds that came before.
-Every message is JSON of a struct. A member whose process ends is lost, and the storm with it.
+Every message is JSON of a struct. A member that ends is lost, and the storm with it: of this machine's the process is watched, of the
+others the heartbeats, as Locust does.
 """
 
 import subprocess
@@ -15,23 +16,26 @@ from collections.abc import Callable, Sequence
 from typing import Final, TypeVar
 
 import msgspec
+from locust import runners
 from locust.rpc import Message
 from locust.runners import MasterRunner
 
 from loadtests.fleet import LOOK_S, Lost
-from loadtests.report import Deed, Hello, Missing, Order, Share, SquadReport, Watch, Watched
+from loadtests.report import Deed, Hello, Missing, Order, Ready, Share, SquadReport, Watch, Watched
 
 READY_S_MAX: Final = 60.0  # for all members to import, to connect and to make their chargers
 TELL_S_MAX: Final = 60.0
+SILENT_S_MAX: Final = 60  # a member with thousands of chargers to bring back may have no breath for a heartbeat for long
 
 T = TypeVar("T")
 
 
 class _Member:
-    """What the master knows of one. `missing` is what it said last, of the watch `heard`."""
+    """What the master knows of one, whose process is None elsewhere. `missing` is what it said last, of the watch `heard`."""
 
-    def __init__(self, process: "subprocess.Popen[bytes]", share: Sequence[str]) -> None:
+    def __init__(self, process: "subprocess.Popen[bytes] | None", share: Sequence[str]) -> None:
         self.process, self.share = process, share
+        self.client: str | None = None
         self.ready = False
         self.heard = 0
         self.missing: tuple[str, ...] = ()
@@ -39,17 +43,18 @@ class _Member:
 
 
 class Crew:
-    """See `fleet.Hands`. The processes are members that were just started."""
+    """See `fleet.Hands`. The processes are members that were just started here; others join."""
 
     def __init__(self, master: MasterRunner, order: Order, processes: Sequence["subprocess.Popen[bytes]"]) -> None:
+        runners.HEARTBEAT_LIVENESS = SILENT_S_MAX  # after Locust's own 3 s it would stop all chargers
         self._master, self._order = master, order
-        of = len(processes)
-        self._members = [_Member(process, order.chargers[number::of]) for number, process in enumerate(processes)]
+        everyone = [*processes, *[None] * order.joining]
+        self._members = [_Member(process, order.chargers[number :: len(everyone)]) for number, process in enumerate(everyone)]
         self._by_client: dict[str, _Member] = {}
         self._number = 0
         self._watch: Watch | None = None
         self._hear("hello", Hello, self._welcome)
-        self._hear("ready", Hello, self._is_ready)
+        self._hear("ready", Ready, self._is_ready)
         self._hear("missing", Missing, self._is_missing)
         self._hear("report", SquadReport, self._is_told)
 
@@ -87,7 +92,7 @@ class Crew:
         """Of all members that are there. Raises nothing: who is lost has been said, or is missed in the report."""
         self._send("tell", None)
         deadline = time.monotonic() + TELL_S_MAX
-        while time.monotonic() < deadline and any(one.report is None and one.process.poll() is None for one in self._members):
+        while time.monotonic() < deadline and any(one.report is None and not self._end_of(one) for one in self._members):
             time.sleep(LOOK_S)
         return [member.report for member in self._members if member.report is not None]
 
@@ -101,8 +106,14 @@ class Crew:
 
     def _look_after(self) -> None:
         for member in self._members:
-            if (code := member.process.poll()) is not None:
-                raise Lost(f"a process of the laboratory died ({code}), and its {len(member.share)} chargers with it")
+            if end := self._end_of(member):
+                raise Lost(f"a process of the laboratory {end}, and its {len(member.share)} chargers with it")
+
+    def _end_of(self, member: _Member) -> str | None:
+        if member.process is not None:
+            code = member.process.poll()
+            return None if code is None else f"died ({code})"
+        return "on another machine is gone" if member.client is not None and member.client not in self._master.clients else None
 
     def _hear(self, kind: str, of: type[T], listener: Callable[[str, T], None]) -> None:
         def heard(msg: Message, **_: object) -> None:
@@ -111,12 +122,18 @@ class Crew:
         self._master.register_message(kind, heard)
 
     def _welcome(self, client: str, hello: Hello) -> None:
-        number, member = next((n, member) for n, member in enumerate(self._members) if member.process.pid == hello.pid)
-        self._by_client[client] = member
+        joins = [number for number, member in enumerate(self._members) if member.process is None and member.client is None]
+        number = next(iter(joins), None) if hello.number is None else hello.number
+        if number is None:
+            self._master.send_message("quit", None, client)  # one too many
+            del self._master.clients[client]  # so that no chargers are counted as its own
+            return
+        member = self._members[number]
+        member.client, self._by_client[client] = client, member
         share = Share(self._order, number, len(self._members))
         self._master.send_message("order", {"json": msgspec.json.encode(share)}, client)
 
-    def _is_ready(self, client: str, _: Hello) -> None:
+    def _is_ready(self, client: str, _: Ready) -> None:
         self._by_client[client].ready = True
 
     def _is_missing(self, client: str, missing: Missing) -> None:

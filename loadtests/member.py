@@ -1,10 +1,9 @@
 """One of several processes of a storm: a worker of Locust's, with its share of the chargers. The other end of `crew`.
 
-python -m loadtests.member HOST PORT        where the master listens
+python -m loadtests.member HOST PORT        where the master listens, now or within five minutes
 """
 
 import logging
-import os
 import sys
 from collections.abc import Callable
 from typing import TypeVar
@@ -17,7 +16,7 @@ from locust.rpc import Message
 from loadtests import limits, scenario
 from loadtests.fleet import LOOK_S
 from loadtests.locusts import recorder, user_of
-from loadtests.report import Deed, Hello, Missing, Share, Watched
+from loadtests.report import Deed, Hello, Missing, Ready, Share, Watched
 from loadtests.squad import Squad
 
 T = TypeVar("T")
@@ -26,7 +25,7 @@ T = TypeVar("T")
 class Member:
     """Does what it is told."""
 
-    def __init__(self, host: str, port: int) -> None:
+    def __init__(self, host: str, port: int, number: int | None) -> None:
         self._environment = Environment()
         self.runner = self._environment.create_worker_runner(host, port)
         self._squad: Squad | None = None
@@ -36,7 +35,7 @@ class Member:
         self._hear("do", Deed, lambda deed: self._there().do(deed))
         self._hear("watch", Watched, self._watch)
         self._hear("tell", type(None), self._tell)
-        self._send("hello", Hello(os.getpid()))
+        self._send("hello", Hello(number))
 
     def look(self) -> None:
         """For ever: say who does not have the sign that is waited for, whenever it is others."""
@@ -53,7 +52,7 @@ class Member:
         self._squad = Squad(share.order, recorder(self._environment), share.number, share.of)
         self._environment.user_classes = [user_of(self._squad.chargers, shaped=shaped)]
         self.runner.greenlet.spawn(self._squad.pulse)
-        self._send("ready", Hello(os.getpid()))
+        self._send("ready", Ready())
 
     def _watch(self, watched: Watched) -> None:
         self._watched = watched
@@ -84,7 +83,8 @@ def main() -> int:
     """Work until the master says that it is over."""
     logging.getLogger("locust").setLevel(logging.ERROR)  # it warns of fast spawning, which is meant
     limits.raise_files()
-    member = Member(sys.argv[1], int(sys.argv[2]))
+    host, port, *number = sys.argv[1:]
+    member = Member(host, int(port), int(number[0]) if number else None)  # only the storm's own children have a number
     member.runner.greenlet.spawn(member.look)
     member.runner.greenlet.join()
     return 0

@@ -30,7 +30,7 @@ class Order(Struct, frozen=True):
     """What the storm's process is to do. `url` without tenant and identity; `seconds` as the scenario reads it.
 
     `report`: the folder of Locust's own reports. `web_port`: where its web page is to be seen, on loopback. `processes`: so many have
-    the chargers, which dial from `sources` addresses.
+    the chargers, and `joining` from elsewhere, for whom the master listens at `bind`. Chargers dial from `sources` addresses.
     """
 
     scenario: str
@@ -42,6 +42,8 @@ class Order(Struct, frozen=True):
     report: str | None = None
     web_port: int | None = None
     processes: int = 1
+    joining: int = 0
+    bind: tuple[str, int] = ("127.0.0.1", 0)
     sources: int = 1
 
 
@@ -54,9 +56,13 @@ class Share(Struct, frozen=True):
 
 
 class Hello(Struct, frozen=True):
-    """A process of the storm is there."""
+    """A process of the storm is there: the one of this number, or one that joins from elsewhere."""
 
-    pid: int
+    number: int | None = None
+
+
+class Ready(Struct, frozen=True):
+    """A process of the storm has its chargers."""
 
 
 class Watched(Struct, frozen=True):

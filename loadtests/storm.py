@@ -25,7 +25,7 @@ from loadtests import limits, scenario
 from loadtests.children import child
 from loadtests.crew import Crew
 from loadtests.fleet import Fleet, Hands, Lost, merged
-from loadtests.locusts import LOOPBACK, Ramp, crashes, recorder, show_page, user_of, write_reports
+from loadtests.locusts import Ramp, crashes, recorder, show_page, user_of, write_reports
 from loadtests.report import Order
 from loadtests.squad import Squad
 
@@ -33,7 +33,7 @@ from loadtests.squad import Squad
 @contextmanager
 def hands_of(order: Order, environment: Environment, *, shaped: bool) -> Iterator[tuple[Runner, Hands]]:
     """Who has the chargers, and the runner that spawns them: of this process alone, or of as many as are ordered."""
-    if order.processes == 1:
+    if order.processes == 1 and not order.joining:
         squad = Squad(order, recorder(environment))
         environment.user_classes = [user_of(squad.chargers, shaped=shaped)]
         local = environment.create_local_runner()
@@ -41,10 +41,10 @@ def hands_of(order: Order, environment: Environment, *, shaped: bool) -> Iterato
         yield local, squad
         return
     environment.user_classes = [user_of([], shaped=shaped)]
-    master = environment.create_master_runner(LOOPBACK, 0)
+    master = environment.create_master_runner(*order.bind)
     with ExitStack() as stack:
-        command = ["-m", "loadtests.member", LOOPBACK, str(master.server.port)]
-        yield master, Crew(master, order, [stack.enter_context(child(command)) for _ in range(order.processes)])
+        command = ["-m", "loadtests.member", order.bind[0], str(master.server.port)]
+        yield master, Crew(master, order, [stack.enter_context(child([*command, str(number)])) for number in range(order.processes)])
 
 
 def start(runner: Runner, users: int, *, shaped: bool) -> None:
@@ -65,7 +65,8 @@ def main() -> int:
     order = msgspec.json.decode(line, type=Order)
     storm = scenario.load(order.scenario)
     stages = storm.shape(order.seconds)
-    users = math.ceil(len(order.chargers) / order.processes) * order.processes  # so that Locust gives each process as many
+    processes = order.processes + order.joining
+    users = math.ceil(len(order.chargers) / processes) * processes  # so that Locust gives each process as many
     environment = Environment(host=order.url, shape_class=Ramp(stages, users) if stages else None)
     with hands_of(order, environment, shaped=bool(stages)) as (runner, hands):
         if order.web_port is not None:

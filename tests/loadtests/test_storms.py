@@ -221,6 +221,22 @@ def test_several_processes_share_a_storm_and_one_verdict(running_cpms: RunningCp
     assert verdict["answers"] == sum(int(row["Request Count"]) - int(row["Failure Count"]) for row in rows) > 41 * 5
 
 
+def test_processes_of_other_machines_join_a_storm(running_cpms: RunningCpms) -> None:
+    port = str(free_port())
+    members = [
+        subprocess.Popen([sys.executable, "-m", "loadtests.member", "127.0.0.1", port], preexec_fn=die_with_parent) for _ in range(2)
+    ]
+    try:
+        arguments = ["--chargers", "10", "--seconds", "20", "--joining", "1", "--bind", f"127.0.0.1:{port}"]
+        code, verdict = verdict_of("power-outage", *arguments, *on(running_cpms))
+        assert (code, verdict["verdict"], verdict["reasons"], verdict["admitted"]) == (0, "pass", [], 10)
+        assert 0 in [member.poll() for member in members], "one was too many, and was told so"
+    finally:
+        for member in members:
+            member.kill()
+            member.wait()
+
+
 def test_a_process_that_dies_with_its_chargers_is_a_reason_to_fail(running_cpms: RunningCpms) -> None:
     arguments = ["--chargers", "20", "--seconds", "60", "--processes", "2", "--json"]
     process = storm("meter-flood", *arguments, *on(running_cpms))
