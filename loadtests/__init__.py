@@ -3,6 +3,7 @@
     python -m loadtests NAME ─┬─▶ cpms up, in a scratch directory          (stack)
                               ├─▶ chargers, token, tariff, over NATS       (desk, asyncio)
                               ├─▶ python -m loadtests.storm                (Locust: gevent, one greenlet per charger)
+                              │        │ with --processes: Locust's master, of several  python -m loadtests.member
                               │        scenario ─▶ Charger ─▶ simulator's ChargePoint, pure
                               │                       └────▶ Wire: wsproto over a socket
                               └─▶ the system's own truth, over NATS ─▶ verdict (pure)

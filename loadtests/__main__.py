@@ -1,6 +1,7 @@
 """The command line of the storm laboratory.
 
-python -m loadtests NAME [--chargers N] [--seconds S] [--json] [--report DIR] [--url ws://127.0.0.1:PORT/ocpp [--data DIR]]
+python -m loadtests NAME [--chargers N] [--seconds S] [--json] [--report DIR] [--web [PORT]] [--processes N] [--sources N]
+                         [--workers N | --url ws://127.0.0.1:PORT/ocpp [--data DIR]]
 
 Exit code 0 when the verdict is pass, 1 when it is fail, 2 when there is none.
 """
@@ -10,6 +11,7 @@ import ipaddress
 import math
 import secrets
 import signal
+import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -33,8 +35,13 @@ from loadtests.stack import scratch_stack
 from loadtests.verdict import Verdict, judge
 from supervisors import limits
 
-CHARGERS_MAX: Final = 20_000  # of one process: ephemeral ports, memory
+CHARGERS_MAX: Final = 100_000
+SOURCE_CHARGERS_MAX: Final = 20_000  # of the 28 232 ephemeral ports that Linux has by default; some are still lingering
+SOURCES_MAX: Final = 250
+PROCESSES_MAX: Final = 64
 SECONDS_MAX: Final = 3600.0
+WEB_PORT: Final = 8089  # Locust's own
+FILES_EACH: Final = 2  # a charger that was cut off dials while its old socket is being closed
 FILES_SPARE: Final = 200  # beside the chargers' sockets
 TOKEN: Final = "STORM-TOKEN"
 INTERRUPTED: Final = 130
@@ -51,6 +58,12 @@ class Asked(Struct, frozen=True):
     data: Path | None
     unregistered: int
     as_json: bool
+    web_port: int | None
+    processes: int
+    joining: int
+    bind: tuple[str, int]
+    sources: int
+    workers: int
 
 
 def main() -> int:
@@ -71,12 +84,14 @@ def main() -> int:
 def _run(asked: Asked) -> Verdict:
     began = monotonic()
     files = limits.raise_files()
-    if asked.chargers + FILES_SPARE > files:
-        raise OperatorError(
-            "files", f"{asked.chargers} chargers need {asked.chargers + FILES_SPARE} open files, the limit is {files}: raise ulimit -Hn"
-        )
+    needed = FILES_EACH * math.ceil(asked.chargers / (asked.processes + asked.joining)) + FILES_SPARE
+    if needed > files:
+        text = f"{asked.chargers} chargers in {asked.processes} processes need {needed} open files each, the limit is {files}"
+        raise OperatorError("files", f"{text}: raise ulimit -Hn, or name more --processes")
     if asked.report is not None:
         asked.report.mkdir(parents=True, exist_ok=True)  # what is wrong with it is found before the storm
+    if asked.web_port is not None:
+        _port_is_free(asked.web_port)
     storm = scenario.load(asked.name)
     chargers = tuple(f"STORM-{number:05}" for number in range(1, asked.chargers + 1))
     with _system(asked) as (system, operator):
@@ -85,8 +100,23 @@ def _run(asked: Asked) -> Verdict:
         _say(asked, f"registering {len(known)} chargers")
         desk.register(operator, known, password, storm.tokens(TOKEN, len(chargers)), price=asked.url is None)
         report_folder = None if asked.report is None else str(asked.report.absolute())
-        order = Order(asked.name, system, chargers, password, TOKEN, asked.seconds, report_folder)
+        order = Order(
+            scenario=asked.name,
+            url=system,
+            chargers=chargers,
+            password=password,
+            token=TOKEN,
+            seconds=asked.seconds,
+            report=report_folder,
+            web_port=asked.web_port,
+            processes=asked.processes,
+            joining=asked.joining,
+            bind=asked.bind,
+            sources=asked.sources,
+        )
         _say(asked, f"{asked.name}: {len(chargers)} chargers on {system}")
+        if asked.web_port is not None:
+            _say(asked, f"to be watched at http://127.0.0.1:{asked.web_port} until it is over")
         reasons: list[str] = []
         # A daemon: nobody waits for it when the storm is interrupted.
         operating = Thread(target=_operate, args=(operator, storm, known, asked.seconds, reasons), daemon=True)
@@ -97,6 +127,18 @@ def _run(asked: Asked) -> Verdict:
             _say(asked, "the storm is over; asking the system for the truth")
             truth = desk.truth(operator, report, chargers, storm.past_s, lambda seen: _settled(storm, report, seen))
     return judge(asked.name, report, truth, storm.judge, monotonic() - began, may_park=storm.may_park)
+
+
+def _port_is_free(port: int) -> None:
+    """Raises OperatorError when somebody listens there; found out before the storm."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the page will: who was here before may still linger
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise OperatorError(
+                "web", f"the web page cannot be at port {port}: {error.strerror}; name another with --web PORT"
+            ) from error
 
 
 def _operate(operator: Nats, storm: scenario.Scenario, chargers: tuple[str, ...], seconds: float, reasons: list[str]) -> None:
@@ -117,15 +159,15 @@ def _settled(storm: scenario.Scenario, report: StormReport, seen: Truth) -> bool
 def _system(asked: Asked) -> Iterator[tuple[str, Nats]]:
     """Where the chargers dial and how to ask: of a scratch stack, or of the system that was named."""
     if asked.url is not None:
-        yield _loopback(asked.url), desk.operator_of(asked.data)
+        yield _loopback(asked.url, asked.sources), desk.operator_of(asked.data)
         return
     _say(asked, "starting a scratch stack")
-    with scratch_stack() as stack:
+    with scratch_stack(asked.workers) as stack:
         yield stack.url, desk.operator_of(stack.data)
     _say(asked, "the scratch stack is stopped and removed")
 
 
-def _loopback(url: str) -> str:
+def _loopback(url: str, sources: int) -> str:
     """The URL, if a storm may go there. Raises OperatorError: this is a laboratory, not a weapon."""
     parts = urlsplit(url)
     host = parts.hostname or ""
@@ -139,6 +181,8 @@ def _loopback(url: str) -> str:
             f"{url} is not like ws://127.0.0.1:9000/ocpp; storms go to the loopback interface only: run them there, or forward a port"
         )
         raise OperatorError("url", text)
+    if sources > 1 and not host.startswith("127."):
+        raise OperatorError("url", f"{sources} source addresses reach an address of IPv4 only: name {host} as 127.0.0.1")
     return url
 
 
@@ -150,6 +194,27 @@ def _arguments() -> Asked:
     parser.add_argument("--seconds", type=_seconds, help=helps)
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout and nothing else")
     parser.add_argument("--report", type=Path, metavar="DIR", help="write Locust's HTML report and CSV files there")
+    parser.add_argument(
+        "--processes", type=_Whole(1, PROCESSES_MAX), default=1, help="how many have the chargers; about one a core [default: 1]"
+    )
+    parser.add_argument(
+        "--joining",
+        type=_Whole(0, PROCESSES_MAX),
+        default=0,
+        help="and so many on other machines: python -m loadtests.member HOST PORT, with the port of --url forwarded [default: 0]",
+    )
+    parser.add_argument("--bind", type=_address, default=("127.0.0.1", 0), metavar="HOST:PORT", help="where those find this one")
+    parser.add_argument(
+        "--sources",
+        type=_Whole(1, SOURCES_MAX),
+        help=f"dial from so many addresses, 127.0.0.1 and on [default: one for {SOURCE_CHARGERS_MAX} chargers]",
+    )
+    parser.add_argument(
+        "--workers", type=_Whole(1, PROCESSES_MAX), default=1, help="of the scratch stack: about one a core [default: 1]"
+    )
+    parser.add_argument(
+        "--web", type=_Whole(1, 65535), nargs="?", const=WEB_PORT, metavar="PORT", help=f"show Locust's web page [port: {WEB_PORT}]"
+    )
     parser.add_argument("--url", help="a system that runs already, before tenant and identity; its chargers STORM-… stay registered")
     parser.add_argument("--data", type=Path, help="that system's data directory, for asking it [default: the settings, else .cpms]")
     parser.add_argument(
@@ -161,8 +226,28 @@ def _arguments() -> Asked:
     a = parser.parse_args()
     if a.unregistered >= a.chargers:
         parser.error("--unregistered must be less than --chargers")
+    if a.joining and (a.url is None or not a.bind[1]):
+        parser.error("--joining needs --bind HOST:PORT, and --url: the others cannot know the port of a scratch stack")
+    if a.url is not None and a.workers > 1:
+        parser.error("--workers are of a scratch stack, and --url names another")
+    sources = math.ceil(a.chargers / SOURCE_CHARGERS_MAX) if a.sources is None else a.sources
     seconds = scenario.load(a.name).seconds if a.seconds is None else a.seconds
-    return Asked(a.name, a.chargers, seconds, a.report, a.url, a.data, a.unregistered, a.json)
+    return Asked(
+        name=a.name,
+        chargers=a.chargers,
+        seconds=seconds,
+        report=a.report,
+        url=a.url,
+        data=a.data,
+        unregistered=a.unregistered,
+        as_json=a.json,
+        web_port=a.web,
+        processes=a.processes,
+        joining=a.joining,
+        bind=a.bind,
+        sources=sources,
+        workers=a.workers,
+    )
 
 
 class _Whole:
@@ -176,6 +261,11 @@ class _Whole:
         if not self._least <= value <= self._most:
             raise argparse.ArgumentTypeError(f"{value} is not between {self._least} and {self._most}")
         return value
+
+
+def _address(text: str) -> tuple[str, int]:
+    host, _, port = text.rpartition(":")
+    return host, int(port)
 
 
 def _seconds(text: str) -> float:
@@ -200,7 +290,7 @@ def _as_text(verdict: Verdict) -> str:
         f"{verdict.scenario}: {verdict.verdict}",
         f"  {verdict.admitted} of {verdict.chargers} chargers admitted{back}; {verdict.timeouts} timeouts",
         f"  {verdict.answers} answers: p50 {verdict.p50_ms} ms, p99 {verdict.p99_ms} ms, slowest {verdict.slowest_ms} ms",
-        f"  {verdict.seconds} s in all",
+        f"  {verdict.seconds} s in all; the laboratory itself was late by {verdict.lag_ms} ms at most",
         *(f"  because {reason}" for reason in verdict.reasons),
     ]
     return "\n".join(lines) + "\n"

@@ -5,7 +5,7 @@ from typing import Final
 
 from cpms_actors.simulator.curve import ChargeCurve
 from cpms_actors.simulator.session import SessionPlan
-from loadtests.billing import billed, charging, done
+from loadtests.billing import billed
 from loadtests.report import StormReport, Truth
 from loadtests.scenario import Fleet, Scenario
 from loadtests.verdict import ANSWER_S_MAX
@@ -39,11 +39,10 @@ class AllCharging(Scenario):
         """What is done to them meanwhile."""
 
     def run(self, fleet: Fleet, seconds: float) -> None:
-        fleet.until(charging, ANSWER_S_MAX, "in no transaction when the trouble should have begun")
+        fleet.until("charging", ANSWER_S_MAX, "in no transaction when the trouble should have begun")
         self.trouble(fleet, seconds)
-        for charger in fleet.chargers:
-            charger.show_token()
-        fleet.until(done, ANSWER_S_MAX, "not done 30 s after the end of the trouble")
+        fleet.show_token()
+        fleet.until("done", ANSWER_S_MAX, "not done 30 s after the end of the trouble")
 
     def judge(self, report: StormReport, truth: Truth) -> list[str]:
         return billed(report, truth, 1)

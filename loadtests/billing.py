@@ -3,7 +3,6 @@
 from collections import defaultdict
 
 from loadtests.report import Billed, StormReport, Truth
-from loadtests.scenario import Victim
 from loadtests.verdict import named
 
 
@@ -26,16 +25,6 @@ def billed(report: StormReport, truth: Truth, sessions_each: int) -> list[str]:
         if wrong:
             reasons.append(named(f"with other {name} than their cars had", wrong))
     return reasons
-
-
-def charging(charger: Victim) -> bool:
-    """Whether it is in a transaction whose id it knows."""
-    return any(session.running and session.transaction is not None for session in charger.point.sessions.values())
-
-
-def done(charger: Victim) -> bool:
-    """No session, and nothing left to tell; one that never had a session is judged, not waited for."""
-    return not charger.point.sessions and not charger.point.queue_length
 
 
 def _energies(of: tuple[Billed, ...]) -> dict[str, list[int]]:

@@ -13,7 +13,7 @@ import msgspec
 
 from cpms_actors.simulator.charge_point import ChargePoint
 from cpms_actors.simulator.options import SUBPROTOCOLS, Close, Connect, Output, Send
-from loadtests.report import ChargerReport, SessionReport
+from loadtests.report import ChargerReport, SessionReport, Sign
 from loadtests.verdict import ANSWER_S_MAX
 from loadtests.wire import Refused, Wire
 
@@ -34,37 +34,49 @@ class NoAnswer(Exception):
 
 
 class Charger:
-    """One of them. `host`, `port` and `path` (before the identity) are the server's."""
+    """One of them. `host`, `port` and `path` (before the identity) are the server's; it dials from `source`, or from any address."""
 
-    def __init__(self, point: ChargePoint, host: str, port: int, path: str, password: str, token: str, record: Record) -> None:
+    def __init__(
+        self, point: ChargePoint, host: str, port: int, path: str, source: str | None, password: str, token: str, record: Record
+    ) -> None:
         self.point = point
-        self._host, self._port, self._path = host, port, f"{path}/{point.identity}"
+        self._host, self._port, self._path, self._source = host, port, f"{path}/{point.identity}", source
         self._password, self._token, self._record = password, token, record
         self._wire: Wire | None = None
         self._admitted_at: float | None = None
         self._cut_at: float | None = None
         self._was_cut = False
         self._token_waits = False
-        self.deaf = False
+        self._deaf = False
         self._sayings: deque[str] = deque(maxlen=SAYINGS_MAX)
         self._handshakes_late = 0
         self._asked: tuple[str, str, float] | None = None  # the CALL that is out: id, action, when
 
-    @property
-    def admitted(self) -> bool:
-        """Connected and booted since the last cut."""
-        return self._admitted_at is not None and self.point.online
+    def has(self, sign: Sign) -> bool:
+        """See `report.Sign`. One that never had a session is done: it is judged, not waited for."""
+        point = self.point
+        if sign == "admitted":
+            return self._admitted_at is not None and point.online
+        if sign == "charging":
+            return any(session.running and session.transaction is not None for session in point.sessions.values())
+        if sign == "done":
+            return not point.sessions and not point.queue_length
+        if sign == "finished":
+            return point.finished
+        if sign == "updated":
+            return point.updated
+        return not self._deaf
 
     def show_token(self) -> None:
-        """See `scenario.Victim`."""
+        """See `scenario.Fleet`."""
         self._token_waits = True
 
     def stop_reading(self) -> None:
-        """See `scenario.Victim`."""
-        self.deaf = True
+        """See `scenario.Fleet`."""
+        self._deaf = True
 
     def say(self, text: str) -> None:
-        """See `scenario.Victim`."""
+        """See `scenario.Fleet`."""
         self._sayings.append(text)
 
     def cut(self) -> None:
@@ -90,7 +102,7 @@ class Charger:
         back_s = None if self._cut_at is None or self._admitted_at is None else self._admitted_at - self._cut_at
         return ChargerReport(
             identity=self.point.identity,
-            admitted=self.admitted,
+            admitted=self.has("admitted"),
             back_s=None if back_s is None else round(back_s, 3),
             timeouts=counts.timeouts + self._handshakes_late,
             errors=counts.errors,
@@ -114,7 +126,7 @@ class Charger:
         except OSError as error:
             reason = f"{type(error).__name__}: {error}"
             if isinstance(error, ConnectionError):
-                self.deaf = False  # cut off by the server, which is what was waited for
+                self._deaf = False  # cut off by the server, which is what was waited for
         finally:
             wire.abort()
         self._wire = self._asked = None
@@ -134,6 +146,7 @@ class Charger:
                 identity=self.point.identity,
                 password=self._password,
                 timeout_s=ANSWER_S_MAX,
+                source=self._source,
             )
         except (Refused, OSError) as error:
             self._handshakes_late += isinstance(error, TimeoutError)
@@ -155,7 +168,7 @@ class Charger:
                     wire.send(output.text)
                 elif isinstance(output, Close):
                     return output.reason
-            while self.deaf:
+            while self._deaf:
                 wire.send(HEARTBEAT)
                 time.sleep(0)  # the other chargers of this process live on
             while self._sayings:

@@ -137,7 +137,8 @@ class Operator:
 
     def __init__(self, desk: _Desk, chargers: Sequence[str], token: str, began: datetime) -> None:
         self.token = token
-        self._desk, self._chargers, self._began = desk, chargers, began
+        self.chargers = chargers
+        self._desk, self._began = desk, began
 
     async def until(self, true: Callable[[], Awaitable[bool]], seconds: float) -> bool:
         deadline = time.monotonic() + seconds
@@ -152,15 +153,19 @@ class Operator:
 
     async def connected(self) -> bool:
         seen = {view.charger for view in await _chargers(self._desk) if view.connected and view.boot_status == "Accepted"}
-        return seen >= set(self._chargers)
+        return seen >= set(self.chargers)
 
-    async def charging(self) -> bool:
-        return (await self.transactions()).keys() >= set(self._chargers)
+    async def charging(self, some: Sequence[str] | None = None) -> bool:
+        return (await self.transactions()).keys() >= set(self.chargers if some is None else some)
 
     async def transactions(self) -> Mapping[str, int]:
         return {view.charger: int(view.transaction) for view in await _sessions(self._desk, self._began) if view.status == "Active"}
 
-    async def call_all(self, action: str, payload: Callable[[str], Mapping[str, object]]) -> set[str]:
+    async def call_all(
+        self, action: str, payload: Callable[[str], Mapping[str, object]], some: Sequence[str] | None = None
+    ) -> set[str]:
+        chosen = self.chargers if some is None else some
+
         async def call(charger: str) -> bool:
             request = fleet.ChargerCall(charger=charger, action=action, payload=dict(payload(charger)), timeout_s=ASK_S_MAX - 5)
             try:
@@ -168,8 +173,8 @@ class Operator:
             except (VerbFailed, Unavailable):
                 return False
 
-        taken = await asyncio.gather(*(call(charger) for charger in self._chargers))
-        return {charger for charger, went_well in zip(self._chargers, taken, strict=True) if not went_well}
+        taken = await asyncio.gather(*(call(charger) for charger in chosen))
+        return {charger for charger, went_well in zip(chosen, taken, strict=True) if not went_well}
 
 
 async def _look(desk: _Desk, report: StormReport, chargers: frozenset[str], past_s: float) -> Truth:
@@ -186,6 +191,7 @@ async def _look(desk: _Desk, report: StormReport, chargers: frozenset[str], past
         ended=tuple(Billed(one.charger, one.id, one.energy_wh) for one in sessions if one.status == "Ended"),
         active=tuple(Billed(one.charger, one.id, one.energy_wh) for one in sessions if one.status != "Ended"),
         cdrs=tuple(Billed(one.charger, one.session, one.energy_wh) for one in cdrs),
+        firmware={view.charger: view.firmware for view in seen},
         parked=tuple(parked),
     )
 

@@ -31,7 +31,7 @@ class FlappingLinks(AllCharging):
         for _ in range(round(seconds / CUT_EVERY_S)):
             fleet.cut(chance.sample(fleet.chargers, max(1, len(fleet.chargers) // SHARE)))
             fleet.rest(CUT_EVERY_S)
-        fleet.until(lambda charger: charger.admitted, ANSWER_S_MAX, "not back 30 s after the links were sound again")
+        fleet.until("admitted", ANSWER_S_MAX, "not back 30 s after the links were sound again")
 
 
 SCENARIO = FlappingLinks()

@@ -47,8 +47,7 @@ class PoisonChargers(AllCharging):
 
     def trouble(self, fleet: Fleet, seconds: float) -> None:
         for number in range(round(seconds)):
-            for charger in poisonous(fleet.chargers):
-                charger.say(RUBBISH[number % len(RUBBISH)])
+            fleet.say(RUBBISH[number % len(RUBBISH)], poisonous(fleet.chargers))
             fleet.rest(1.0)
 
     def judge(self, report: StormReport, truth: Truth) -> list[str]:

@@ -27,9 +27,9 @@ class PowerOutage(Scenario):
         return ()
 
     def run(self, fleet: Fleet, seconds: float) -> None:
-        fleet.until(lambda charger: charger.admitted, seconds, "not in before the cut")
+        fleet.until("admitted", seconds, "not in before the cut")
         fleet.cut()
-        fleet.until(lambda charger: charger.admitted, seconds, f"not back {seconds:g} s after the cut")
+        fleet.until("admitted", seconds, f"not back {seconds:g} s after the cut")
 
     def judge(self, report: StormReport, truth: Truth) -> list[str]:
         if report.cut_at is None:

@@ -11,7 +11,7 @@ from cpms_actors.base.errors import Unavailable
 from loadtests.children import child, killed_after
 from loadtests.report import Order, StormReport
 
-START_S_MAX: Final = 30.0  # to import, and to make the chargers
+START_S_MAX: Final = 90.0  # to import, to gather its processes, and to make the chargers
 
 
 @contextmanager

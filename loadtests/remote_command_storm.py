@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from cpms_actors.simulator.session import SessionPlan
 from loadtests.all_charging import until_stopped
-from loadtests.billing import billed, charging, done
+from loadtests.billing import billed
 from loadtests.report import StormReport, Truth
 from loadtests.scenario import Desk, Fleet, Scenario
 from loadtests.verdict import ANSWER_S_MAX, named
@@ -30,8 +30,8 @@ class RemoteCommandStorm(Scenario):
         return (replace(until_stopped(token), authorize_after_s=None),)  # nobody but the operator begins it
 
     def run(self, fleet: Fleet, seconds: float) -> None:
-        fleet.until(charging, 3 * ANSWER_S_MAX, "were never started")
-        fleet.until(done, seconds + 3 * ANSWER_S_MAX, "were never stopped")
+        fleet.until("charging", 3 * ANSWER_S_MAX, "were never started")
+        fleet.until("done", seconds + 3 * ANSWER_S_MAX, "were never stopped")
 
     async def operate(self, desk: Desk, seconds: float) -> list[str]:
         if not await desk.until(desk.connected, 2 * ANSWER_S_MAX):

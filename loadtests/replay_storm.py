@@ -46,7 +46,7 @@ class ReplayStorm(Scenario):
     def run(self, fleet: Fleet, seconds: float) -> None:
         offline_s = (ONLINE_S + OFFLINE_S) / SPEED
         longest_s = offline_s + seconds + ANSWER_S_MAX
-        fleet.until(lambda charger: charger.point.finished, longest_s, f"not done {seconds:g} s after their return")
+        fleet.until("finished", longest_s, f"not done {seconds:g} s after their return")
 
     def judge(self, report: StormReport, truth: Truth) -> list[str]:
         return billed(report, truth, SESSIONS)

@@ -1,10 +1,37 @@
 """What the processes of the laboratory tell each other, as JSON."""
 
+from collections.abc import Mapping
+from typing import Literal
+
 from msgspec import Struct
+
+# What can be seen of a charger. Connected and booted since the last cut; in a transaction whose id it knows; without a session or
+# anything left to tell; all plans carried out and told; not one of those that stopped reading and were not cut off yet; restarted with
+# another firmware, and the system told.
+Sign = Literal["admitted", "charging", "done", "finished", "reading", "updated"]
+
+
+class Deed(Struct, frozen=True):
+    """What is done to chargers: to some, or to all that there are. `text` is what they say."""
+
+    kind: Literal["cut", "show-token", "stop-reading", "say"]
+    some: tuple[str, ...] | None = None
+    text: str = ""
+
+
+class Watch(Struct, frozen=True):
+    """What is waited for: that some chargers, or all, have the sign."""
+
+    sign: Sign
+    some: tuple[str, ...] | None = None
 
 
 class Order(Struct, frozen=True):
-    """What the storm's process is to do. `url` without tenant and identity; `seconds` as the scenario reads it."""
+    """What the storm's process is to do. `url` without tenant and identity; `seconds` as the scenario reads it.
+
+    `report`: the folder of Locust's own reports. `web_port`: where its web page is to be seen, on loopback. `processes`: so many have
+    the chargers, and `joining` from elsewhere, for whom the master listens at `bind`. Chargers dial from `sources` addresses.
+    """
 
     scenario: str
     url: str
@@ -13,6 +40,43 @@ class Order(Struct, frozen=True):
     token: str
     seconds: float
     report: str | None = None
+    web_port: int | None = None
+    processes: int = 1
+    joining: int = 0
+    bind: tuple[str, int] = ("127.0.0.1", 0)
+    sources: int = 1
+
+
+class Share(Struct, frozen=True):
+    """The part of an order that one of several processes has: each `of`-th charger from `number` on."""
+
+    order: Order
+    number: int
+    of: int
+
+
+class Hello(Struct, frozen=True):
+    """A process of the storm is there: the one of this number, or one that joins from elsewhere."""
+
+    number: int | None = None
+
+
+class Ready(Struct, frozen=True):
+    """A process of the storm has its chargers."""
+
+
+class Watched(Struct, frozen=True):
+    """What one of several processes is to look for; None: nothing. The number tells one watch from another."""
+
+    number: int
+    watch: Watch | None
+
+
+class Missing(Struct, frozen=True):
+    """Who of a process's chargers does not have the sign of a watch."""
+
+    number: int
+    chargers: tuple[str, ...]
 
 
 class SessionReport(Struct, frozen=True):
@@ -40,10 +104,21 @@ class ChargerReport(Struct, frozen=True):
     sessions: tuple[SessionReport, ...] = ()
 
 
+class SquadReport(Struct, frozen=True):
+    """What the chargers of one process saw; `latencies_ms` are doubles, one after the other, as bytes.
+
+    `lag_ms`: how late the process was, at most, with what it had to do.
+    """
+
+    chargers: tuple[ChargerReport, ...]
+    latencies_ms: bytes
+    lag_ms: float
+
+
 class StormReport(Struct, frozen=True):
     """What the chargers saw. Moments in seconds of the epoch; latencies are of answers to CALLs, in ms.
 
-    `seconds` as ordered. `late`: sentences about what did not happen in time.
+    `seconds` as ordered. `lag_ms`: how late the laboratory was, at most. `late`: sentences about what did not happen in time.
     """
 
     seconds: float
@@ -54,6 +129,7 @@ class StormReport(Struct, frozen=True):
     p50_ms: float
     p99_ms: float
     slowest_ms: float
+    lag_ms: float = 0.0
     late: tuple[str, ...] = ()
 
 
@@ -66,11 +142,15 @@ class Billed(Struct, frozen=True):
 
 
 class Truth(Struct, frozen=True):
-    """What the system says after the storm: who is connected, who booted since the cut (or the start), what was charged since."""
+    """What the system says after the storm: who is connected, who booted since the cut (or the start), what was charged since.
+
+    `firmware` of each charger, as it was told at its last boot.
+    """
 
     connected: frozenset[str]
     booted: frozenset[str]
     ended: tuple[Billed, ...] = ()
     active: tuple[Billed, ...] = ()
     cdrs: tuple[Billed, ...] = ()
+    firmware: Mapping[str, str | None] = {}
     parked: tuple[str, ...] = ()  # of each message that the system could not use, the charger

@@ -42,7 +42,7 @@ class RoamingPeak(Scenario):
         ]
 
     def run(self, fleet: Fleet, seconds: float) -> None:
-        fleet.until(lambda charger: charger.point.finished, seconds + 2 * ANSWER_S_MAX, "not done after the peak")
+        fleet.until("finished", seconds + 2 * ANSWER_S_MAX, "not done after the peak")
 
     def judge(self, report: StormReport, truth: Truth) -> list[str]:
         known = [charger for number, charger in enumerate(report.chargers) if number / len(report.chargers) < KNOWN]

@@ -5,10 +5,10 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from importlib import import_module
 from typing import Final, Protocol
 
-from cpms_actors.simulator.charge_point import ChargePoint
 from cpms_actors.simulator.options import Options, Quirks
 from cpms_actors.simulator.session import SessionPlan
-from loadtests.report import StormReport, Truth
+from loadtests.report import Sign, StormReport, Truth
+from loadtests.shape import Stage
 from loadtests.verdict import ANSWER_S_MAX
 
 NAMES: Final = (  # each a module here, with dashes for underscores
@@ -38,50 +38,36 @@ RUDE: Final = Options(
 )
 
 
-class Victim(Protocol):
-    """One charger, as a scenario sees it. `admitted`: connected and booted since the last cut."""
-
-    @property
-    def point(self) -> ChargePoint: ...
-
-    @property
-    def admitted(self) -> bool: ...
-
-    def show_token(self) -> None:
-        """The driver shows the token at connector 1, at the charger's next turn: that ends what it began."""
-
-    @property
-    def deaf(self) -> bool:
-        """Whether it still does not read."""
-        ...
-
-    def stop_reading(self) -> None:
-        """From its next turn on it reads nothing, and sends Heartbeats as fast as they are taken, until it is cut off."""
-
-    def say(self, text: str) -> None:
-        """At its next turn the charger also sends this, whatever it is."""
-
-
 class Fleet(Protocol):
-    """All chargers of a storm."""
+    """All chargers of a storm, by name: they may live in several processes. What is done is done to all, or to some."""
 
     @property
-    def chargers(self) -> Sequence[Victim]: ...
+    def chargers(self) -> Sequence[str]: ...
 
-    def cut(self, some: Sequence[Victim] | None = None) -> None:
-        """Every socket fails at this moment, or those of some."""
+    def cut(self, some: Sequence[str] | None = None) -> None:
+        """The sockets fail at this moment."""
 
-    def until(self, true: Callable[[Victim], bool], seconds: float, otherwise: str) -> None:
-        """Wait until it is true of all chargers; after `seconds` go on, and those of which it is not are a reason to fail."""
+    def show_token(self, some: Sequence[str] | None = None) -> None:
+        """The drivers show the token at connector 1, at their charger's next turn: that ends what it began."""
+
+    def stop_reading(self, some: Sequence[str] | None = None) -> None:
+        """From its next turn on a charger reads nothing, and sends Heartbeats as fast as they are taken, until it is cut off."""
+
+    def say(self, text: str, some: Sequence[str] | None = None) -> None:
+        """At its next turn a charger also sends this, whatever it is."""
+
+    def until(self, sign: Sign, seconds: float, otherwise: str, some: Sequence[str] | None = None) -> None:
+        """Wait until all have the sign; after `seconds` go on, and those that do not have it are a reason to fail."""
 
     def rest(self, seconds: float) -> None:
         """Let the chargers live."""
 
 
 class Desk(Protocol):
-    """An operator at work while a storm is on."""
+    """An operator at work while a storm is on, with the chargers that the system was told of."""
 
     token: str
+    chargers: Sequence[str]
 
     async def until(self, true: Callable[[], Awaitable[bool]], seconds: float) -> bool:
         """Ask again and again; whether it became true in time."""
@@ -94,16 +80,18 @@ class Desk(Protocol):
         """Whether all chargers of the storm are connected and booted."""
         ...
 
-    async def charging(self) -> bool:
-        """Whether all are in a transaction."""
+    async def charging(self, some: Sequence[str] | None = None) -> bool:
+        """Whether all, or some, are in a transaction."""
         ...
 
     async def transactions(self) -> Mapping[str, int]:
         """The transaction of each that is in one."""
         ...
 
-    async def call_all(self, action: str, payload: Callable[[str], Mapping[str, object]]) -> set[str]:
-        """Send a call to each charger, many at once; those that refused it or did not answer."""
+    async def call_all(
+        self, action: str, payload: Callable[[str], Mapping[str, object]], some: Sequence[str] | None = None
+    ) -> set[str]:
+        """Send a call to each charger, or to some, many at once; those that refused it or did not answer."""
         ...
 
 
@@ -122,6 +110,10 @@ class Scenario(ABC):
     @abstractmethod
     def plans(self, token: str, place: float, seconds: float) -> tuple[SessionPlan, ...]:
         """What its drivers do. `place` is the charger's in the fleet, from 0 up to 1; `seconds` as ordered."""
+
+    def shape(self, seconds: float) -> tuple[Stage, ...]:
+        """When the chargers come, the first of the fleet first; without stages all at once."""
+        return ()
 
     @abstractmethod
     def run(self, fleet: Fleet, seconds: float) -> None:

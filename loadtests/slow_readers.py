@@ -26,10 +26,9 @@ class SlowReaders(AllCharging):
     seconds_help = "in which whoever does not read must be cut off"
 
     def trouble(self, fleet: Fleet, seconds: float) -> None:
-        for charger in fleet.chargers[::ONE_IN]:
-            charger.stop_reading()
-        fleet.until(lambda charger: not charger.deaf, seconds, "read nothing and were never cut off")
-        fleet.until(lambda charger: charger.admitted, ANSWER_S_MAX, "not back 30 s after they were cut off")
+        fleet.stop_reading(fleet.chargers[::ONE_IN])
+        fleet.until("reading", seconds, "read nothing and were never cut off")
+        fleet.until("admitted", ANSWER_S_MAX, "not back 30 s after they were cut off")
 
 
 SCENARIO = SlowReaders()

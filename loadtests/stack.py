@@ -27,14 +27,25 @@ class Stack(Struct, frozen=True):
 
 
 @contextmanager
-def scratch_stack() -> Iterator[Stack]:
-    """A system of its own while the block runs. Raises Unavailable when it does not start."""
+def scratch_stack(workers: int = 1) -> Iterator[Stack]:
+    """A system of its own while the block runs, with so many workers. Raises Unavailable when it does not start."""
     # No settings of the environment: a storm must not touch servers that somebody means for something else.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("CPMS_")}
     folder = Path(tempfile.mkdtemp(prefix="cpms-storm-"))
     try:
         folder.chmod(0o711)  # Postgres, which may run as another user, walks through
-        command = ["-m", "cpms_actors.cli.main", "up", "--port", "0", "--json", "--data", str(folder / "data")]
+        command = [
+            "-m",
+            "cpms_actors.cli.main",
+            "up",
+            "--port",
+            "0",
+            "--workers",
+            str(workers),
+            "--json",
+            "--data",
+            str(folder / "data"),
+        ]
         with (folder / "log").open("wb") as log, child(command, environment, log) as process:
             yield Stack(_announced(process, folder / "log"), folder / "data")
     finally:

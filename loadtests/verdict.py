@@ -18,7 +18,10 @@ Rule = Callable[[StormReport, Truth], list[str]]
 
 
 class Verdict(Struct, frozen=True):
-    """What is printed. `seconds` is the whole run; the latencies are of answers; `back_s` is when the last charger was back."""
+    """What is printed. `seconds` is the whole run; the latencies are of answers; `back_s` is when the last charger was back.
+
+    `lag_ms`: how late the laboratory itself was, at most; what is no greater says little about the system.
+    """
 
     verdict: Literal["pass", "fail"]
     reasons: list[str]
@@ -32,6 +35,7 @@ class Verdict(Struct, frozen=True):
     slowest_ms: float
     answers: int
     back_s: float | None
+    lag_ms: float
 
 
 def judge(scenario: str, report: StormReport, truth: Truth, rule: Rule, seconds: float, *, may_park: bool = False) -> Verdict:
@@ -65,6 +69,7 @@ def judge(scenario: str, report: StormReport, truth: Truth, rule: Rule, seconds:
         slowest_ms=report.slowest_ms,
         answers=report.answers,
         back_s=max(back, default=None),
+        lag_ms=report.lag_ms,
     )
 
 

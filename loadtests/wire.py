@@ -22,6 +22,7 @@ from wsproto.utilities import ProtocolError
 
 READ_BYTES: Final = 16_384
 RECEIVE_BYTES: Final = 16_384  # as a charger has, not as a server: whoever does not read is found out soon
+_IP_BIND_ADDRESS_NO_PORT: Final = 24  # of Linux; the library names it from 3.12 on
 _NO_LINGER: Final = struct.pack("ii", 1, 0)  # close resets the connection
 
 
@@ -47,9 +48,23 @@ class Wire:
         self._texts: list[str] = []
         self._part: list[str] = []
 
-    def open(self, host: str, port: int, path: str, *, subprotocol: str, identity: str, password: str, timeout_s: float) -> None:
-        """Connect and shake hands. Raises Refused, TimeoutError when nothing comes in time, other OSErrors for what a network does."""
-        self._socket = socket.create_connection((host, port), timeout_s)
+    def open(
+        self,
+        host: str,
+        port: int,
+        path: str,
+        *,
+        subprotocol: str,
+        identity: str,
+        password: str,
+        timeout_s: float,
+        source: str | None = None,
+    ) -> None:
+        """Connect, from an address of this machine if one is given, and shake hands.
+
+        Raises Refused, TimeoutError when nothing comes in time, other OSErrors for what a network does.
+        """
+        self._socket = socket.create_connection((host, port), timeout_s) if source is None else _dial(source, host, port, timeout_s)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BYTES)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         credentials = b64encode(f"{identity}:{password}".encode())
@@ -122,6 +137,19 @@ class Wire:
                 self._connected().sendall(self._websocket.send(event.response()))
             elif isinstance(event, CloseConnection):
                 raise Broken(f"closed by the server: {event.code} {event.reason or ''}".rstrip())
+
+
+def _dial(source: str, host: str, port: int, timeout_s: float) -> socket.socket:
+    dialling = socket.socket()
+    try:
+        dialling.setsockopt(socket.IPPROTO_IP, _IP_BIND_ADDRESS_NO_PORT, 1)  # else a port is taken for all destinations at once
+        dialling.bind((source, 0))
+        dialling.settimeout(timeout_s)
+        dialling.connect((host, port))
+    except BaseException:
+        dialling.close()
+        raise
+    return dialling
 
 
 def _retry_after_s(event: RejectConnection) -> float | None:

@@ -6,6 +6,7 @@ from msgspec import Raw
 
 from cpms_actors.simulator.connectors import Connectors
 from cpms_actors.simulator.desk import Present
+from cpms_actors.simulator.firmware import Firmware
 from cpms_actors.simulator.options import Options
 from cpms_actors.simulator.outbox import Call, Outbox, Purpose
 from cpms_actors.simulator.queue import Kind
@@ -25,11 +26,12 @@ class Answers:
         connectors: Connectors,
         outbox: Outbox,
         registration: Registration,
+        firmware: Firmware,
         on_accepted: Callable[[], None],
         fail: Callable[[str], None],
     ) -> None:
         self._options, self._words, self._present = options, words, present
-        self._connectors, self._outbox, self._registration = connectors, outbox, registration
+        self._connectors, self._outbox, self._registration, self._firmware = connectors, outbox, registration, firmware
         self._on_accepted, self._fail = on_accepted, fail
 
     def is_unheard(self, call: Call) -> bool:
@@ -54,6 +56,8 @@ class Answers:
             self._registration.answered(self._words.read_boot(payload), self._present.now)
             if self._registration.accepted:
                 self._on_accepted()
+        elif call.purpose is Purpose.FIRMWARE:
+            self._firmware.answered()
 
     def failed(self, call: Call, why: str) -> None:
         """A CALL came to nothing: a CALLERROR, an unreadable answer, or none in time."""

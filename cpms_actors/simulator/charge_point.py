@@ -22,6 +22,7 @@ from cpms_actors.simulator.answers import Answers
 from cpms_actors.simulator.clock import StationClock
 from cpms_actors.simulator.connectors import Connectors
 from cpms_actors.simulator.desk import Desk, Present
+from cpms_actors.simulator.firmware import Firmware
 from cpms_actors.simulator.link import Link, LinkState
 from cpms_actors.simulator.options import SUBPROTOCOLS, Close, Connect, Options, Output, Send, Version
 from cpms_actors.simulator.outbox import Call, Outbox, Purpose
@@ -78,10 +79,10 @@ class ChargePoint:
         self._registration = Registration(options, chance)
         self._outbox = Outbox(options, self.words)
         self._connectors = Connectors(self, options.evses, plans, remote_plan, options.keep_register, chance.randrange(5_000_000))
-        self._desk = Desk(options, self.words, self._present, self._connectors, self._outbox, self._registration)
-        self._answers = Answers(
-            options, self.words, self._present, self._connectors, self._outbox, self._registration, self._accepted, self._fail
-        )
+        self._firmware = Firmware(options, self._outbox)
+        parts = (options, self.words, self._present, self._connectors, self._outbox, self._registration, self._firmware)
+        self._desk = Desk(*parts)
+        self._answers = Answers(*parts, self._accepted, self._fail)
         self._opened = False
         self._reported: dict[int, str] = {}
         self._outputs: list[Output] = []
@@ -167,8 +168,13 @@ class ChargePoint:
     @property
     def finished(self) -> bool:
         """Whether every plan was carried out and told, or the charge point gave up."""
-        done = self._opened and self._connectors.finished and self._outbox.idle and not self._desk.resetting
-        return done or self._link.gave_up
+        idle = self._outbox.idle and not self._desk.resetting and not self._firmware.updating
+        return (self._opened and self._connectors.finished and idle) or self._link.gave_up
+
+    @property
+    def updated(self) -> bool:
+        """Whether another firmware was installed, and the server told."""
+        return self._firmware.installed > 0 and not self._firmware.updating
 
     # -- what a driver does, beside the plans -----------------------------------------------------------------------------------
 
@@ -245,6 +251,7 @@ class ChargePoint:
                 self._close(Close(reason="the network fails", abort=True))
             elif self._desk.reset_due(now):
                 self._desk.reset_done()
+                self._firmware.rebooted()
                 self._registration.power_cycle("RemoteReset")
                 self._reported.clear()
                 self._close(Close(reason="reboot"))
@@ -260,8 +267,10 @@ class ChargePoint:
         if late is not None:
             self.counts.timeouts += 1
             self._answers.failed(late, "no answer in time")
+        if self._firmware.downloaded(now):
+            self._desk.reset(False)
         if self._registration.boot_is_due(now):
-            self._outbox.call(Call(Purpose.BOOT, self.words.boot(self._registration.reason), always=True))
+            self._outbox.call(Call(Purpose.BOOT, self.words.boot(self._registration.reason, self._firmware.version), always=True))
         elif self._registration.heartbeat_is_due(now):
             self._outbox.call(Call(Purpose.HEARTBEAT, self.words.heartbeat()))
 
@@ -271,6 +280,7 @@ class ChargePoint:
             due = _earlier(due, self._outbox.next_due(self._registration.accepted))
             due = _earlier(due, self._registration.next_due())
             due = _earlier(due, self._desk.next_due())
+            due = _earlier(due, self._firmware.next_due())
         planned = self._connectors.next_due() if self._opened else None
         return due if planned is None else _earlier(due, self.clock.real(planned))
 
@@ -333,6 +343,7 @@ class ChargePoint:
         """A boot was accepted: tell every state, and the first time let the drivers come."""
         self._reported.clear()
         self._report_all()
+        self._firmware.accepted()
         if not self._opened:
             self._opened = True
             self._connectors.open(self._present.at)

@@ -3,6 +3,7 @@
 What a command sets going waits in the outbox until the turn ends, so the answer to the command is always on the wire first.
 """
 
+from collections.abc import Callable
 from typing import Literal
 
 from msgspec import Struct
@@ -10,11 +11,12 @@ from msgspec.structs import replace
 
 from cpms_actors.simulator.clock import StationClock
 from cpms_actors.simulator.connectors import Connectors
+from cpms_actors.simulator.firmware import Firmware
 from cpms_actors.simulator.options import Options
 from cpms_actors.simulator.outbox import Call, Outbox, Purpose
 from cpms_actors.simulator.registration import Registration
 from cpms_actors.simulator.session import Session, StopReason
-from cpms_actors.simulator.words import ConfigureStatus, Request, Setting, Trigger, Words
+from cpms_actors.simulator.words import ConfigureStatus, FirmwareWord, Request, Setting, Trigger, Words
 
 
 class Present(Struct):
@@ -33,10 +35,17 @@ class Desk:
     """One charge point's commands. `settings` are its configuration; a reset is carried out by the charge point, see `reset_due`."""
 
     def __init__(
-        self, options: Options, words: Words, present: Present, connectors: Connectors, outbox: Outbox, registration: Registration
+        self,
+        options: Options,
+        words: Words,
+        present: Present,
+        connectors: Connectors,
+        outbox: Outbox,
+        registration: Registration,
+        firmware: Firmware,
     ) -> None:
         self._options, self._words, self._present = options, words, present
-        self._connectors, self._outbox, self._registration = connectors, outbox, registration
+        self._connectors, self._outbox, self._registration, self._firmware = connectors, outbox, registration, firmware
         self._reset: Literal["now", "idle"] | None = None
         self._reset_by = 0
         self.settings: dict[str, Setting] = words.settings()
@@ -90,7 +99,7 @@ class Desk:
         if what == "BootNotification":
             if self._registration.accepted and not self._words.boots_when_accepted:
                 return False
-            self._call(Purpose.BOOT, self._words.boot("Triggered"))
+            self._call(Purpose.BOOT, self._words.boot("Triggered", self._firmware.version))
         elif what == "Heartbeat":
             self._call(Purpose.HEARTBEAT, self._words.heartbeat())
         elif what == "StatusNotification":
@@ -99,6 +108,9 @@ class Desk:
         else:
             return self._trigger_readings(what, evses)
         return True
+
+    def update_firmware(self, location: str, say: Callable[[FirmwareWord], Request]) -> bool:
+        return self._firmware.begin(location, say, self._present.now)
 
     def unlock(self, evse: int) -> bool | None:
         if evse not in self._connectors.evses:

@@ -46,7 +46,7 @@ class Outage(Struct, frozen=True, gc=False):
 
 
 class Options(Struct, frozen=True):
-    """How a charge point behaves. Real seconds: answers, retries, boots, reconnections. Station seconds: the rest.
+    """How a charge point behaves. Real seconds: answers, retries, boots, reconnections, downloads. Station seconds: the rest.
 
     `attempts_max` and `retry_interval_s` are TransactionMessageAttempts and -RetryInterval: the wait is interval times attempts
     (OCPP 1.6 section 3.7.1), then the message is discarded. `retry_same_id`: retries carry the id of the first attempt, or a new
@@ -75,6 +75,7 @@ class Options(Struct, frozen=True):
     reconnect_doublings: int = 5
     connect_attempts_max: int = 12
     reboot_s: float = 1.0
+    firmware_download_s: float = 5.0
     offline_start: bool = True
     remote_authorize: bool = False
     outages: tuple[Outage, ...] = ()

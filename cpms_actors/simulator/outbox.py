@@ -29,6 +29,7 @@ class Purpose(Enum):
     AUTHORIZE = "authorize"
     METER = "meter"
     TRANSACTION = "transaction"
+    FIRMWARE = "firmware"
 
 
 class Call(Struct, eq=False):

@@ -138,10 +138,10 @@ class Words16:
     def coarse(self, word: ConnectorWord) -> str:
         return word
 
-    def boot(self, reason: BootReason) -> Request:
+    def boot(self, reason: BootReason, firmware: str) -> Request:
         o = self._options
         box = SERIAL_TOO_LONG if self._quirks.serial_too_long else self._serial
-        return Request("BootNotification", BootNotification(o.vendor, o.model, self._serial, box, o.firmware))
+        return Request("BootNotification", BootNotification(o.vendor, o.model, self._serial, box, firmware))
 
     def heartbeat(self) -> Request:
         return Request("Heartbeat", Heartbeat())

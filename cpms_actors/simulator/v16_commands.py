@@ -5,7 +5,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from cpms_actors.simulator.words import ECHO_VENDOR, Command, Station, Trigger, command
+from cpms_actors.simulator.words import ECHO_VENDOR, Command, Request, Station, Trigger, command
 
 _TRIGGERS: Final[dict[str, Trigger]] = {
     "BootNotification": "BootNotification",
@@ -55,6 +55,18 @@ class DataTransfer(Struct, frozen=True, gc=False):
     vendorId: str
     messageId: str | None = None
     data: str | None = None
+
+
+class UpdateFirmware(Struct, frozen=True, gc=False):
+    location: str
+
+
+class UpdateFirmwareAnswer(Struct, frozen=True, gc=False):
+    pass
+
+
+class FirmwareStatusNotification(Struct, frozen=True, gc=False):
+    status: str
 
 
 class ClearCache(Struct, frozen=True, gc=False):
@@ -132,6 +144,11 @@ def _data_transfer(station: Station, request: DataTransfer) -> Struct:
     return DataTransferAnswer("Accepted", request.data)
 
 
+def _update_firmware(station: Station, request: UpdateFirmware) -> Struct:
+    station.update_firmware(request.location, lambda word: Request("FirmwareStatusNotification", FirmwareStatusNotification(word)))
+    return UpdateFirmwareAnswer()  # there is no way to say no
+
+
 def _clear_cache(station: Station, request: ClearCache) -> Struct:
     return _accepted(True)
 
@@ -146,5 +163,6 @@ COMMANDS: Final[Mapping[str, Command]] = {
     "ChangeConfiguration": command(ChangeConfiguration, _change_configuration),
     "UnlockConnector": command(UnlockConnector, _unlock),
     "DataTransfer": command(DataTransfer, _data_transfer),
+    "UpdateFirmware": command(UpdateFirmware, _update_firmware),
     "ClearCache": command(ClearCache, _clear_cache),
 }

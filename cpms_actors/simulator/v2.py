@@ -155,10 +155,10 @@ class Words2:
     def coarse(self, word: ConnectorWord) -> str:
         return word if word in ("Available", "Unavailable") else "Occupied"
 
-    def boot(self, reason: BootReason) -> Request:
+    def boot(self, reason: BootReason, firmware: str) -> Request:
         o = self._options
         serial = SERIAL_TOO_LONG if self._quirks.serial_too_long else self._serial
-        return Request("BootNotification", BootNotification(reason, ChargingStation(o.model, o.vendor, serial, o.firmware)))
+        return Request("BootNotification", BootNotification(reason, ChargingStation(o.model, o.vendor, serial, firmware)))
 
     def heartbeat(self) -> Request:
         return Request("Heartbeat", Heartbeat())

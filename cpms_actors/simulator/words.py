@@ -17,6 +17,7 @@ from cpms_actors.simulator.session import Sample
 
 BootReason = Literal["PowerUp", "RemoteReset", "Triggered"]
 Trigger = Literal["BootNotification", "Heartbeat", "StatusNotification", "MeterValues", "TransactionEvent"]
+FirmwareWord = Literal["Downloading", "Downloaded", "Installing", "Installed"]
 ConfigureStatus = Literal["Accepted", "Rejected", "NotSupported"]
 ECHO_VENDOR: Final = "cpms.simulator"  # the one vendor whose DataTransfer is understood: its data comes back
 ConnectorWord = Literal["Available", "Preparing", "Charging", "SuspendedEV", "Finishing", "Unavailable"]
@@ -72,6 +73,9 @@ class Station(Protocol):
     def trigger(self, what: Trigger, evse: int | None) -> bool:
         """Send a message soon. False: not for this connector, or not now."""
 
+    def update_firmware(self, location: str, say: Callable[[FirmwareWord], Request]) -> bool:
+        """Fetch another firmware and restart with it; `say` makes the notifications. False: an update is under way."""
+
     def unlock(self, evse: int) -> bool | None:
         """Release the cable, which stops a transaction. None: there is no such connector."""
 
@@ -109,8 +113,8 @@ class Words(Protocol):
     def settings(self) -> dict[str, Setting]:
         """The settings of a new charge point."""
 
-    def boot(self, reason: BootReason) -> Request:
-        """BootNotification."""
+    def boot(self, reason: BootReason, firmware: str) -> Request:
+        """BootNotification of a charge point that runs this firmware."""
 
     def heartbeat(self) -> Request:
         """Heartbeat."""

@@ -2,12 +2,17 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
 from csv import DictReader
+from datetime import UTC, datetime, timedelta
+from http.client import HTTPConnection
+from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -17,6 +22,8 @@ import pytest
 from running import RunningCpms, die_with_parent
 
 from cpms_actors.base.settings import Gateway
+from cpms_actors.bus import verbs
+from cpms_actors.bus import verbs_ledger as ledger
 from loadtests.wire import Refused, Wire
 
 ROOM = 8  # for connections, in the stack that is too small
@@ -46,6 +53,11 @@ def verdict_of(*arguments: str, scratch: Path | None = None) -> tuple[int, dict[
     code, stdout, stderr = run(*arguments, "--json", scratch=scratch)
     assert stdout, stderr
     return code, json.loads(stdout)
+
+
+def on(running: RunningCpms) -> list[str]:
+    """Where it runs."""
+    return ["--url", running.ws_url, "--data", str(running.directory / ".cpms")]
 
 
 @pytest.fixture
@@ -102,7 +114,6 @@ def test_a_meter_flood_is_answered_and_billed() -> None:
 @pytest.mark.parametrize(
     ("name", "seconds"),
     [
-        ("rush-hour", 3),
         ("flapping-links", 4),
         ("firmware-rollout", 5),
         ("poison-chargers", 11),
@@ -112,12 +123,72 @@ def test_a_meter_flood_is_answered_and_billed() -> None:
     ],
 )
 def test_a_storm_is_borne(running_cpms: RunningCpms, name: str, seconds: int) -> None:
-    where = ["--url", running_cpms.ws_url, "--data", str(running_cpms.directory / ".cpms")]
-    code, verdict = verdict_of(name, "--chargers", "40", "--seconds", str(seconds), *where)
+    code, verdict = verdict_of(name, "--chargers", "40", "--seconds", str(seconds), *on(running_cpms))
     assert (code, verdict["verdict"], verdict["reasons"]) == (0, "pass", [])
     assert (verdict["chargers"], verdict["admitted"], verdict["timeouts"]) == (40, 40, 0)
     if name == "slow-readers":
         assert verdict["seconds"] > Gateway().pong_deadline_s, "it was the server that lost patience"
+
+
+def test_a_rush_hour_begins_with_few_then_comes_the_crowd(running_cpms: RunningCpms) -> None:
+    began = datetime.now(UTC)
+    code, verdict = verdict_of("rush-hour", "--chargers", "40", "--seconds", "6", *on(running_cpms))
+    assert (code, verdict["verdict"], verdict["reasons"]) == (0, "pass", [])
+    listed = running_cpms.ask(verbs.SESSION_LIST, ledger.SessionList(limit=1000)).sessions
+    starts = sorted(session.started_at for session in listed if session.started_at >= began)
+    third = (starts[-1] - starts[0]) / 3
+    middle = [start for start in starts if starts[0] + third <= start <= starts[-1] - third]
+    assert len(starts) == 40
+    assert 3 * third > timedelta(seconds=4)
+    assert len(middle) > 18, "at an even pace it would be a third"
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port: int = probe.getsockname()[1]
+    return port
+
+
+def page(port: int, path: str, method: str = "GET") -> tuple[int, bytes]:
+    """Status and body of Locust's web page, as soon as it is there."""
+    deadline = time.monotonic() + 20
+    while True:
+        connection = HTTPConnection("127.0.0.1", port, timeout=10)
+        try:
+            connection.request(method, path)
+            answer = connection.getresponse()
+            return answer.status, answer.read()
+        except ConnectionRefusedError:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        finally:
+            connection.close()
+
+
+def is_refused(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) != 0
+
+
+def test_a_storm_can_be_watched_and_not_stopped_from_its_page(running_cpms: RunningCpms) -> None:
+    port = free_port()
+    process = storm("meter-flood", "--chargers", "20", "--seconds", "2", "--json", "--web", str(port), *on(running_cpms))
+    try:
+        assert page(port, "/")[0] == 200
+        assert page(port, "/stop", "POST")[0] == page(port, "/stats/reset", "POST")[0] == 403
+        deadline = time.monotonic() + 20
+        while "MeterValues" not in {row["name"] for row in json.loads(page(port, "/stats/requests")[1])["stats"]}:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        second = run("meter-flood", "--web", str(port), *on(running_cpms))
+        stdout, stderr = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert (process.returncode, json.loads(stdout)["verdict"]) == (0, "pass")
+    assert stderr == ""
+    assert is_refused(port), "the page ends with the storm"
+    assert second[0] == 2
+    assert f"cannot be at port {port}" in second[2]
 
 
 def test_what_was_queued_for_hours_is_told_and_billed_once() -> None:
@@ -133,33 +204,102 @@ def test_a_charger_that_is_not_registered_is_a_reason_to_fail_and_nothing_stays(
     assert left_of(scratch) == []
 
 
-def talking(process: "subprocess.Popen[str]", chargers: int) -> bool:
-    """Whether so many chargers of its storm are connected."""
+def test_several_processes_share_a_storm_and_one_verdict(running_cpms: RunningCpms, tmp_path: Path) -> None:
+    arguments = ["--chargers", "41", "--seconds", "2", "--processes", "2", "--sources", "3", "--json", "--report", str(tmp_path)]
+    process = storm("flapping-links", *arguments, *on(running_cpms))
+    try:
+        shares = talk_of(process, running_cpms, 2, 41)
+        assert sorted(map(len, shares.values())) == [20, 21]
+        assert Counter(chain(*shares.values())) == {"127.0.0.1": 14, "127.0.0.2": 14, "127.0.0.3": 13}
+        stdout, stderr = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    verdict = json.loads(stdout)
+    assert (process.returncode, verdict["verdict"], verdict["reasons"], stderr) == (0, "pass", [], "")
+    assert (verdict["chargers"], verdict["admitted"], verdict["timeouts"]) == (41, 41, 0)
+    rows = [row for row in DictReader((tmp_path / "requests.csv").open()) if row["Type"] == "OCPP"]
+    assert verdict["answers"] == sum(int(row["Request Count"]) - int(row["Failure Count"]) for row in rows) > 41 * 5
+
+
+def test_processes_of_other_machines_join_a_storm(running_cpms: RunningCpms) -> None:
+    port = str(free_port())
+    members = [
+        subprocess.Popen([sys.executable, "-m", "loadtests.member", "127.0.0.1", port], preexec_fn=die_with_parent) for _ in range(2)
+    ]
+    try:
+        arguments = ["--chargers", "10", "--seconds", "20", "--joining", "1", "--bind", f"127.0.0.1:{port}"]
+        code, verdict = verdict_of("power-outage", *arguments, *on(running_cpms))
+        assert (code, verdict["verdict"], verdict["reasons"], verdict["admitted"]) == (0, "pass", [], 10)
+        assert 0 in [member.poll() for member in members], "one was too many, and was told so"
+    finally:
+        for member in members:
+            member.kill()
+            member.wait()
+
+
+def test_a_process_that_dies_with_its_chargers_is_a_reason_to_fail(running_cpms: RunningCpms) -> None:
+    arguments = ["--chargers", "20", "--seconds", "60", "--processes", "2", "--json"]
+    process = storm("meter-flood", *arguments, *on(running_cpms))
+    try:
+        victim, _ = talk_of(process, running_cpms, 2, 20)
+        victim.kill()
+        stdout, stderr = process.communicate(timeout=40)
+    finally:
+        process.kill()
+    verdict = json.loads(stdout)
+    assert (process.returncode, verdict["verdict"], verdict["chargers"]) == (1, "fail", 20)
+    assert verdict["admitted"] <= 10
+    assert "a process of the laboratory died (-9), and its 10 chargers with it" in verdict["reasons"]
+    assert stderr == ""
+
+
+def links(process: "subprocess.Popen[str]", module: str, port: int | None = None) -> dict[psutil.Process, list[str]]:
+    """Whence those of its processes that run a module are connected (to a port)."""
+    found = {}
     for child in psutil.Process(process.pid).children(recursive=True):
         with suppress(psutil.NoSuchProcess):
-            if "loadtests.storm" in child.cmdline():
-                return sum(link.status == psutil.CONN_ESTABLISHED for link in child.net_connections("tcp")) >= chargers
-    return False
+            if module in child.cmdline():
+                established = [link for link in child.net_connections("tcp") if link.status == psutil.CONN_ESTABLISHED]
+                found[child] = [link.laddr.ip for link in established if port in (None, link.raddr.port)]
+    return found
 
 
-@pytest.mark.parametrize("talk", [False, True], ids=["as it begins", "under way"])
-def test_nothing_stays_of_a_storm_that_is_interrupted(scratch: Path, talk: bool) -> None:
-    process = storm("meter-flood", "--chargers", "5", "--seconds", "60", scratch=scratch)
+def talk_of(process: "subprocess.Popen[str]", running: RunningCpms, members: int, chargers: int) -> dict[psutil.Process, list[str]]:
+    """Whence the chargers of each member of a storm are connected, as soon as all of them are."""
+    port = int(running.ws_url.split("/")[2].split(":")[1])
+    deadline = time.monotonic() + 30
+    while len(found := links(process, "loadtests.member", port)) < members or len([*chain(*found.values())]) < chargers:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("module", "processes", "talk"), [("loadtests.storm", 1, False), ("loadtests.member", 2, True)], ids=["as it begins", "under way"]
+)
+def test_nothing_stays_of_a_storm_that_is_interrupted(scratch: Path, module: str, processes: int, talk: bool) -> None:
+    port = free_port()
+    process = storm(
+        "meter-flood", "--chargers", "5", "--seconds", "60", "--web", str(port), "--processes", str(processes), scratch=scratch
+    )
     try:
         assert process.stderr is not None
         while "chargers on ws://" not in (line := process.stderr.readline()):
             assert line, "it ended by itself"
         assert left_of(scratch) != []
         deadline = time.monotonic() + 30
-        while talk and not talking(process, 5):
+        while talk and len([*chain(*links(process, module).values())]) < 5 + processes:
             assert time.monotonic() < deadline
             time.sleep(0.02)
+        children = psutil.Process(process.pid).children(recursive=True)
         process.terminate()
         stdout, stderr = process.communicate(timeout=40)
     finally:
         process.kill()
     assert (process.returncode, stdout) == (130, "")
     assert "Traceback" not in stderr
+    assert is_refused(port)
+    assert psutil.wait_procs(children, timeout=5)[1] == []
     assert left_of(scratch) == []
 
 
@@ -198,9 +338,10 @@ def test_who_is_unknown_is_refused_and_who_is_cut_off_hears_nothing(small_cpms: 
 def test_chargers_beyond_the_room_of_a_running_system_are_left_out_and_wait_as_they_are_told(
     small_cpms: RunningCpms, tmp_path: Path
 ) -> None:
-    where = ["--url", small_cpms.ws_url, "--data", str(small_cpms.directory / ".cpms")]
     chargers = ROOM + 4
-    code, verdict = verdict_of("power-outage", "--chargers", str(chargers), "--seconds", "3", "--report", str(tmp_path), *where)
+    code, verdict = verdict_of(
+        "power-outage", "--chargers", str(chargers), "--seconds", "3", "--report", str(tmp_path), *on(small_cpms)
+    )
     assert (code, verdict["verdict"]) == (1, "fail")
     assert 0 < verdict["admitted"] <= ROOM
     refusals = [row for row in DictReader((tmp_path / "failures.csv").open()) if "503" in row["Error"]]
@@ -215,6 +356,7 @@ def test_chargers_beyond_the_room_of_a_running_system_are_left_out_and_wait_as_t
         (["power-outage", "--url", "http://127.0.0.1:9000/ocpp"], "loopback"),
         (["power-outage", "--url", "ws://127.0.0.1:9/ocpp", "--data", "/nonexistent"], "no running stack"),
         (["power-outage", "--report", "/dev/null/report"], "/dev/null"),
+        (["power-outage", "--sources", "2", "--url", "ws://[::1]:9000/ocpp"], "name ::1 as 127.0.0.1"),
     ],
 )
 def test_what_cannot_be_run_is_one_sentence(arguments: list[str], sentence: str) -> None:

@@ -3,7 +3,7 @@
 import pytest
 from msgspec.structs import replace
 
-from loadtests import meter_flood, poison_chargers, power_outage, roaming_peak
+from loadtests import firmware_rollout, meter_flood, poison_chargers, power_outage, roaming_peak
 from loadtests.report import Billed, ChargerReport, SessionReport, StormReport, Truth
 from loadtests.verdict import Verdict, judge
 
@@ -17,7 +17,9 @@ def chargers(**changes: object) -> tuple[ChargerReport, ...]:
     return fine, replace(replace(fine, identity="B", back_s=2.5), **changes)
 
 
-REPORT = StormReport(10.0, began_at=1.0, cut_at=2.0, chargers=chargers(), answers=8, p50_ms=1.0, p99_ms=2.0, slowest_ms=3.0)
+REPORT = StormReport(
+    10.0, began_at=1.0, cut_at=2.0, chargers=chargers(), answers=8, p50_ms=1.0, p99_ms=2.0, slowest_ms=3.0, lag_ms=40.0
+)
 BILLED = (Billed("A", 1, 700), Billed("B", 2, 700))
 TRUTH = Truth(connected=NAMES, booted=NAMES, ended=BILLED, cdrs=BILLED)
 
@@ -31,7 +33,7 @@ def flood(report: StormReport = REPORT, truth: Truth = TRUTH) -> Verdict:
 
 
 def test_a_storm_that_was_borne_passes() -> None:
-    expected = Verdict("pass", [], "power-outage", 2, 2, 0, 4.0, 1.0, 2.0, 3.0, 8, 2.5)
+    expected = Verdict("pass", [], "power-outage", 2, 2, 0, 4.0, 1.0, 2.0, 3.0, 8, 2.5, 40.0)
     assert outage() == expected
     assert flood().verdict == "pass"
 
@@ -112,6 +114,16 @@ def test_who_is_unknown_must_not_charge() -> None:
     assert roaming_peak.SCENARIO.judge(report, truth) == []
     too_many = replace(truth, ended=(*charged, Billed("C9", 99, 1)), cdrs=(*charged, Billed("C9", 99, 1)))
     assert roaming_peak.SCENARIO.judge(report, too_many) == ["1 charger charged with tokens that nobody knows: C9"]
+
+
+@pytest.mark.parametrize(
+    ("firmware", "failed"), [({"A": "1.0.0", "B": "2.0.0"}, False), ({"A": "2.0.0", "B": "1.0.0"}, True), ({}, True)]
+)
+def test_the_second_half_of_a_rollout_must_run_the_new_firmware(firmware: dict[str, str | None], failed: bool) -> None:
+    report = replace(REPORT, chargers=(REPORT.chargers[0], replace(REPORT.chargers[1], sessions=())))
+    truth = replace(TRUTH, ended=BILLED[:1], cdrs=BILLED[:1], firmware=firmware)
+    reasons = ["1 charger not with the new firmware, by the system's account: B"] if failed else []
+    assert firmware_rollout.SCENARIO.judge(report, truth) == reasons
 
 
 def test_a_reason_names_five_chargers_and_counts_the_others() -> None:

@@ -53,6 +53,7 @@ class Bench:
             "StopTransaction": {},
             "MeterValues": {},
             "TransactionEvent": {},
+            "FirmwareStatusNotification": {},
         }
         self._do(point.start(self.now))
 

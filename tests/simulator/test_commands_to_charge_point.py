@@ -7,7 +7,7 @@ import pytest
 from ocpp.messages import get_validator
 
 from cpms_actors.simulator.charge_point import ChargePoint
-from cpms_actors.simulator.options import VERSIONS, Options
+from cpms_actors.simulator.options import VERSIONS, Options, Quirks
 from cpms_actors.simulator.session import SessionPlan
 
 LONG = SessionPlan("T1", charging_s=None, parking_s=None)
@@ -43,6 +43,7 @@ CASES = [
         (("1.6",), "Reset", {"type": "Soft"}, {"status": "Accepted"}),
         (TWO, "Reset", {"type": "Immediate"}, {"status": "Accepted"}),
         (TWO, "Reset", {"type": "OnIdle", "evseId": 1}, {"status": "Rejected"}),
+        (("1.6",), "UpdateFirmware", {"location": "https://f/2.0.0", "retrieveDate": "2026-01-01T00:00:00Z"}, {}),
         (("1.6",), "ChangeAvailability", {"connectorId": 1, "type": "Inoperative"}, {"status": "Accepted"}),
         (("1.6",), "ChangeAvailability", {"connectorId": 7, "type": "Inoperative"}, {"status": "Rejected"}),
         (TWO, "ChangeAvailability", {"operationalStatus": "Inoperative"}, {"status": "Accepted"}),
@@ -170,6 +171,38 @@ def test_a_reset_ends_what_runs_and_boots_anew(bench: Any, version: Any) -> None
     assert len(b.connects) == 2
     if version != "1.6":
         assert boots[1].payload["reason"] == "RemoteReset"
+
+
+def test_a_new_firmware_waits_for_the_driver_and_is_told_step_by_step(bench: Any) -> None:
+    b = bench(ChargePoint("CP1", "1.6", [SessionPlan("T1", charging_s=60, parking_s=60)], Options(firmware_download_s=10)))
+    b.to(60)
+    order = {"location": "https://firmware.example/vc-22/2.0.0", "retrieveDate": "2026-01-01T00:00:00Z"}
+    b.server_calls("UpdateFirmware", order)
+    b.server_calls("UpdateFirmware", order)
+    b.to(75)
+    assert [f.payload["status"] for f in b.of("FirmwareStatusNotification")] == ["Downloading", "Downloaded", "Installing"]
+    assert not b.point.updated
+    b.run()
+    told = [f.payload.get("status", f.action) for f in b.of("FirmwareStatusNotification", "StopTransaction", "BootNotification")]
+    assert told == ["BootNotification", "Downloading", "Downloaded", "Installing", "StopTransaction", "BootNotification", "Installed"]
+    assert [boot.payload["firmwareVersion"] for boot in b.of("BootNotification")] == ["1.0.0", "2.0.0"]
+    assert b.point.updated
+    assert b.point.facts[0].reason == "Local"
+
+
+def test_a_firmware_is_told_as_installed_until_that_is_answered(bench: Any, silence: object) -> None:
+    b = bench(ChargePoint("CP1", "1.6", [], Options(firmware_download_s=1, quirks=Quirks(boots_on_reconnect=True))))
+    b.to(5)
+    b.server_calls("UpdateFirmware", {"location": "https://firmware.example/2.0.0", "retrieveDate": "2026-01-01T00:00:00Z"})
+    b.to(6.5)
+    b.script["FirmwareStatusNotification"] = silence
+    b.to(20)
+    b.cut()
+    assert not b.point.updated
+    b.script["FirmwareStatusNotification"] = {}
+    b.run()
+    assert [f.payload["status"] for f in b.of("FirmwareStatusNotification")][-2:] == ["Installed", "Installed"]
+    assert b.point.updated
 
 
 @pytest.mark.parametrize("version", TWO)
