@@ -106,6 +106,7 @@ class Charger:
             back_s=None if back_s is None else round(back_s, 3),
             timeouts=counts.timeouts + self._handshakes_late,
             errors=counts.errors,
+            connections=counts.connections,
             failures=tuple(self.point.failures[:FAILURES_MAX]),
             sessions=tuple(
                 SessionReport(facts.energy_wh, len(facts.register), facts.acknowledged, facts.outcome == "completed")

@@ -161,6 +161,9 @@ class Operator:
     async def transactions(self) -> Mapping[str, int]:
         return {view.charger: int(view.transaction) for view in await _sessions(self._desk, self._began) if view.status == "Active"}
 
+    async def rollout(self) -> None:
+        await self._desk.ask(verbs.NODE_ROLLOUT, fleet.NodeRollout(timeout_s=ASK_S_MAX - 5))
+
     async def call_all(
         self, action: str, payload: Callable[[str], Mapping[str, object]], some: Sequence[str] | None = None
     ) -> set[str]:

@@ -102,6 +102,7 @@ class ChargerReport(Struct, frozen=True):
     errors: int = 0
     failures: tuple[str, ...] = ()
     sessions: tuple[SessionReport, ...] = ()
+    connections: int = 0
 
 
 class SquadReport(Struct, frozen=True):

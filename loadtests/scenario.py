@@ -22,6 +22,7 @@ NAMES: Final = (  # each a module here, with dashes for underscores
     "slow-readers",
     "remote-command-storm",
     "roaming-peak",
+    "rollout",
 )
 
 RECONNECT_S: Final = 0.1  # between failed attempts: no back-off, but no busy loop either
@@ -87,6 +88,9 @@ class Desk(Protocol):
     async def transactions(self) -> Mapping[str, int]:
         """The transaction of each that is in one."""
         ...
+
+    async def rollout(self) -> None:
+        """Have every worker replaced by a new process. What does not go well is a reason to fail."""
 
     async def call_all(
         self, action: str, payload: Callable[[str], Mapping[str, object]], some: Sequence[str] | None = None

@@ -191,6 +191,11 @@ def test_a_storm_can_be_watched_and_not_stopped_from_its_page(running_cpms: Runn
     assert f"cannot be at port {port}" in second[2]
 
 
+def test_nobody_is_disconnected_by_a_rollout_under_a_meter_flood() -> None:
+    code, verdict = verdict_of("rollout", "--chargers", "40", "--seconds", "1")
+    assert (code, verdict["verdict"], verdict["reasons"]) == (0, "pass", [])
+
+
 def test_what_was_queued_for_hours_is_told_and_billed_once() -> None:
     code, verdict = verdict_of("replay-storm", "--chargers", "40", "--seconds", "40")
     assert (code, verdict["verdict"], verdict["reasons"]) == (0, "pass", [])

@@ -3,7 +3,7 @@
 import pytest
 from msgspec.structs import replace
 
-from loadtests import firmware_rollout, meter_flood, poison_chargers, power_outage, roaming_peak
+from loadtests import firmware_rollout, meter_flood, poison_chargers, power_outage, roaming_peak, rollout
 from loadtests.report import Billed, ChargerReport, SessionReport, StormReport, Truth
 from loadtests.verdict import Verdict, judge
 
@@ -124,6 +124,13 @@ def test_the_second_half_of_a_rollout_must_run_the_new_firmware(firmware: dict[s
     truth = replace(TRUTH, ended=BILLED[:1], cdrs=BILLED[:1], firmware=firmware)
     reasons = ["1 charger not with the new firmware, by the system's account: B"] if failed else []
     assert firmware_rollout.SCENARIO.judge(report, truth) == reasons
+
+
+def test_nobody_may_be_disconnected_by_a_rollout() -> None:
+    rule = rollout.SCENARIO.judge
+    assert judge("rollout", replace(REPORT, chargers=chargers(connections=1)), TRUTH, rule, 1.0).verdict == "pass"
+    again = judge("rollout", replace(REPORT, chargers=chargers(connections=2)), TRUTH, rule, 1.0)
+    assert again.reasons == ["1 charger disconnected: B"]
 
 
 def test_a_reason_names_five_chargers_and_counts_the_others() -> None:
