@@ -19,7 +19,7 @@ however many processes it is made of; this process and the load share the others
                          of `--idle`
 
 A figure is the median of its rounds. A CALLERROR, a refusal or a closed connection is no figure but the end of the measurement; so is
-a row that is missing in our Postgres after a round. Our gate for so many admissions a second is open: the others have none.
+a row that is missing in our Postgres after a round. Our gates that bound a rate are open: the others have none.
 """
 
 import asyncio
@@ -57,10 +57,10 @@ from bench.processes import (
 )
 from bench.question import Options, Outcome
 from bench.report import Figure, middle
-from bench.words import METER_VALUES_BYTES, TOKEN
+from bench.system import PASSWORD, system
+from bench.words import METER_VALUES_BYTES
 from cpms_actors.base.errors import OperatorError
-from cpms_actors.node.data_dir import HOST, DataDir
-from loadtests import desk
+from cpms_actors.node.data_dir import HOST
 
 OURS: Final = "cpms"
 CPMS: Final = "cpms_actors.cli.main"
@@ -72,7 +72,6 @@ CHARGERS: Final = 400
 IDLE: Final = 2000  # that a run over all servers stays below two minutes
 STORED_S_MAX: Final = 60.0
 LOOK_S: Final = 0.05
-PASSWORD: Final = "0123456789abcdef0123"
 KIB: Final = 1024
 
 _PLAYED: Final = msgspec.json.Decoder(Played)
@@ -223,19 +222,19 @@ async def _figures(options: Options, cores: Cores, folder: Path, peers: Sequence
         systems = {peer.name: await stack.enter_async_context(_running_peer(peer, cores)) for peer in peers}
         chargers = max(options.connections, idle + first(idle))
         systems = {OURS: await stack.enter_async_context(_running_cpms(folder / "data", cores, chargers))} | systems
-        for name, system in systems.items():
+        for name, each in systems.items():
             options.say(f"weighing {idle} idle chargers of {name}")
-            kib[name] = await system.kib_per_connection(idle, min(REST_S_MAX, 2 * seconds))
-        for name, system in systems.items():
+            kib[name] = await each.kib_per_connection(idle, min(REST_S_MAX, 2 * seconds))
+        for name, each in systems.items():
             options.say(f"warming {name}")
-            await stack.enter_async_context(system.connected(options.connections))
-            await system.play(min(WARM_S_MAX, seconds / 2))
+            await stack.enter_async_context(each.connected(options.connections))
+            await each.play(min(WARM_S_MAX, seconds / 2))
             rounds[name] = []
         for number in range(options.rounds):
             options.say(f"round {number + 1} of {options.rounds}")
-            for name, system in systems.items():
-                rounds[name].append(await system.play(seconds))
-    servers = {name: _server(system, rounds[name], kib[name]) for name, system in systems.items()}
+            for name, each in systems.items():
+                rounds[name].append(await each.play(seconds))
+    servers = {name: _server(each, rounds[name], kib[name]) for name, each in systems.items()}
     ratios = {name: server["cpu_us"] / servers[OURS]["cpu_us"] for name, server in servers.items()}
     return {"servers": servers, "ratios": ratios, "conditions": conditions}
 
@@ -272,20 +271,10 @@ async def _read_away(child: Child) -> None:
 @asynccontextmanager
 async def _running_cpms(data: Path, cores: Cores, chargers: int) -> AsyncIterator[System]:
     """Our system, which knows that many chargers and one token."""
-    env = {"CPMS_GATEWAY_ADMISSIONS_PER_S": "0", "CPMS_LOGS_LEVEL": "warning"}
-    up = ("up", "--port", "0", "--json", "--data", str(data))
-    async with AsyncExitStack() as stack:
-        starting = running(OURS, CPMS, *up, cores=[cores.server], env=env, ready="")
-        child, _ = await stack.enter_async_context(starting)
-        connection = DataDir(data).connection()
-        assert connection is not None  # it said so
-        known = [f"CP{number}" for number in range(chargers)]
-        operator = desk.operator_of(data)
-        await asyncio.to_thread(desk.register, operator, known, PASSWORD, [TOKEN], price=True)
-        postgres = await asyncpg.connect(connection.postgres_owner_dsn)
-        stack.push_async_callback(postgres.close)
+    async with system(data, cores=[cores.server]) as ours:
+        await ours.register([f"CP{number}" for number in range(chargers)])
         about = f"cpms-actors {version('cpms-actors')} as `cpms up` runs it"
-        yield System(child.pid, connection.websocket_url, about, EVERYTHING, Ledger(postgres), cores)
+        yield System(ours.pid, ours.url, about, EVERYTHING, Ledger(ours.database), cores)
 
 
 def _text(figures: Mapping[str, Any]) -> str:

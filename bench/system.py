@@ -1,6 +1,6 @@
 """A whole system to be measured: `cpms up` as it is deployed on one machine, with real servers, and every process of it counted.
 
-It has the machine's cores together with the load. Journal and database are flushed to disk as `cpms up` does it.
+Journal and database are flushed to disk as `cpms up` does it.
 """
 
 import asyncio
@@ -40,6 +40,7 @@ class System:
     """A running system. `database`, a connection to `dsn`, may read every table, `client` every subject."""
 
     def __init__(self, process: Child, url: str, operator: Nats, client: Client, dsn: str, database: asyncpg.Connection) -> None:
+        self.pid = process.pid
         self.url = url
         self.dsn = dsn
         self.client = client
@@ -80,15 +81,18 @@ class System:
 
 
 @asynccontextmanager
-async def system(folder: Path, *, workers: int = 1, gates: bool = False) -> AsyncIterator[System]:
-    """A system while the block runs; everything of it lies in `folder`. Its gates are open, when what it can do is asked."""
+async def system(folder: Path, *, workers: int = 1, gates: bool = False, cores: Sequence[int] = ()) -> AsyncIterator[System]:
+    """A system while the block runs, on all cores or these; everything of it lies in `folder`.
+
+    Without `gates` those are open that bound a rate: what it can do is asked.
+    """
     async with AsyncExitStack() as stack:
         process, _ = await stack.enter_async_context(
             running(
                 "the system",
                 "cpms_actors.cli.main",
                 *("up", "--json", "--port", "0", "--data", str(folder), "--workers", str(workers)),
-                cores=sorted(os.sched_getaffinity(0)),
+                cores=cores or sorted(os.sched_getaffinity(0)),
                 env={"CPMS_LOGS_LEVEL": "warning", "CPMS_CONFIG": ""} | ({} if gates else _OPEN),
                 ready="",
             )
