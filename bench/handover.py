@@ -128,7 +128,7 @@ class Charger(WSListener):
 
 def run(options: Options) -> Outcome:
     """Measure it. Raises OperatorError."""
-    options = options.or_else(idle=CHARGERS)
+    options = options.or_else(seconds=BEFORE_S, idle=CHARGERS)
     cores = share_cores()
     with scratch() as folder, kept_to(cores.others):
         conditions = describe(folder)
@@ -144,7 +144,7 @@ async def _hand_over(options: Options, cores: Cores, folder: Path) -> dict[str, 
             charger.talk(EVERY_S * number / len(chargers))
         async with _calls(cpms, chargers) as called:
             options.say("traffic before")
-            await asyncio.sleep(BEFORE_S)
+            await asyncio.sleep(options.seconds)
             before = sorted(charger.longest_s for charger in chargers)
             for charger in chargers:
                 charger.longest_s = 0.0

@@ -103,7 +103,7 @@ def test_admissions_are_counted_and_the_worker_uses_no_more_than_its_core() -> N
 
 @needs_two_cores
 def test_a_successor_goes_on_with_every_connection() -> None:
-    run = bench("handover", "--json", "--idle", "60")
+    run = bench("handover", "--json", "--idle", "60", "--seconds", "1.5")
     assert run.returncode == 0, run.stderr
     answer = json.loads(run.stdout)
     faults = {name: answer[name] for name in ("disconnects", "lost", "doubled", "reordered")}
