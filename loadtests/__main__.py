@@ -36,7 +36,7 @@ from loadtests.verdict import Verdict, judge
 from supervisors import limits
 
 CHARGERS_MAX: Final = 100_000
-SOURCE_CHARGERS_MAX: Final = 20_000  # of the 28 232 ephemeral ports that Linux has by default; some are still lingering
+SOURCE_CHARGERS_MAX: Final = 10_000  # of 28,232 ephemeral ports: whoever was refused comes again while the port of before lingers
 SOURCES_MAX: Final = 250
 PROCESSES_MAX: Final = 64
 SECONDS_MAX: Final = 3600.0

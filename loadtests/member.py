@@ -82,10 +82,15 @@ class Member:
 
 def main() -> int:
     """Work until the master says that it is over."""
+    if len(sys.argv) < 3 or not sys.argv[2].isdecimal():
+        sys.exit("python -m loadtests.member HOST PORT")
     logging.getLogger("locust").setLevel(logging.ERROR)  # it warns of fast spawning, which is meant
     limits.raise_files()
     host, port, *number = sys.argv[1:]
-    member = Member(host, int(port), int(number[0]) if number else None)  # only the storm's own children have a number
+    try:
+        member = Member(host, int(port), int(number[0]) if number else None)  # only the storm's own children have a number
+    except ConnectionError:
+        sys.exit(f"nobody answered at {host}:{port}")
     member.runner.greenlet.spawn(member.look)
     member.runner.greenlet.join()
     return 0
