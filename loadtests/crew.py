@@ -18,7 +18,7 @@ from typing import Final, TypeVar
 import msgspec
 from locust import runners
 from locust.rpc import Message
-from locust.runners import MasterRunner
+from locust.runners import MasterRunner, WorkerNode
 
 from loadtests.fleet import LOOK_S, Lost
 from loadtests.report import Deed, Hello, Missing, Order, Ready, Share, SquadReport, Watch, Watched
@@ -33,8 +33,9 @@ T = TypeVar("T")
 class _Member:
     """What the master knows of one, whose process is None elsewhere. `missing` is what it said last, of the watch `heard`."""
 
-    def __init__(self, process: "subprocess.Popen[bytes] | None", share: Sequence[str]) -> None:
-        self.process, self.share = process, share
+    def __init__(self, share: Sequence[str]) -> None:
+        self.share = share
+        self.process: subprocess.Popen[bytes] | None = None
         self.client: str | None = None
         self.ready = False
         self.heard = 0
@@ -42,14 +43,32 @@ class _Member:
         self.report: SquadReport | None = None
 
 
-class Crew:
-    """See `fleet.Hands`. The processes are members that were just started here; others join."""
+class Master(MasterRunner):
+    """Locust's, but for this: who connects is no worker yet. The crew takes its members on, all of them before the chargers come, for
+    Locust spreads its users anew over whoever comes later, and the storm would never end."""
 
-    def __init__(self, master: MasterRunner, order: Order, processes: Sequence["subprocess.Popen[bytes]"]) -> None:
+    def handle_message(self, client_id: str, msg: Message) -> None:
+        """What a process that connects or works says."""
+        if msg.type == "client_ready":
+            index = self.get_worker_index(client_id)  # type: ignore[no-untyped-call]  # untyped in Locust
+            self.send_message("ack", {"index": index}, client_id)
+        else:
+            super().handle_message(client_id, msg)
+
+    def take_on(self, client_id: str) -> None:
+        """It is a worker from now on."""
+        self.clients[client_id] = WorkerNode(client_id, heartbeat_liveness=SILENT_S_MAX)
+
+
+class Crew:
+    """See `fleet.Hands`. The first members are started here, see `started`; others join. Make it as soon as there is a master:
+    whoever waits for that says hello without delay."""
+
+    def __init__(self, master: Master, order: Order) -> None:
         runners.HEARTBEAT_LIVENESS = SILENT_S_MAX  # after Locust's own 3 s it would stop all chargers
         self._master, self._order = master, order
-        everyone = [*processes, *[None] * order.joining]
-        self._members = [_Member(process, order.chargers[number :: len(everyone)]) for number, process in enumerate(everyone)]
+        count = order.processes + order.joining
+        self._members = [_Member(order.chargers[number::count]) for number in range(count)]
         self._by_client: dict[str, _Member] = {}
         self._number = 0
         self._watch: Watch | None = None
@@ -57,6 +76,10 @@ class Crew:
         self._hear("ready", Ready, self._is_ready)
         self._hear("missing", Missing, self._is_missing)
         self._hear("report", SquadReport, self._is_told)
+
+    def started(self, number: int, process: "subprocess.Popen[bytes]") -> None:
+        """The member of this number runs here."""
+        self._members[number].process = process
 
     def gather(self) -> None:
         """Wait until every member has its chargers."""
@@ -122,12 +145,13 @@ class Crew:
         self._master.register_message(kind, heard)
 
     def _welcome(self, client: str, hello: Hello) -> None:
-        joins = [number for number, member in enumerate(self._members) if member.process is None and member.client is None]
-        number = next(iter(joins), None) if hello.number is None else hello.number
+        places = range(self._order.processes, len(self._members))
+        free = (number for number in places if self._members[number].client is None)
+        number = next(free, None) if hello.number is None else hello.number
         if number is None:
             self._master.send_message("quit", None, client)  # one too many
-            del self._master.clients[client]  # so that no chargers are counted as its own
             return
+        self._master.take_on(client)
         member = self._members[number]
         member.client, self._by_client[client] = client, member
         share = Share(self._order, number, len(self._members))

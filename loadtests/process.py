@@ -2,7 +2,7 @@
 
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Final
 
 import msgspec
@@ -12,6 +12,7 @@ from loadtests.children import child, killed_after
 from loadtests.report import Order, StormReport
 
 START_S_MAX: Final = 90.0  # to import, to gather its processes, and to make the chargers
+LET_GO_S_MAX: Final = 10.0
 
 
 @contextmanager
@@ -22,6 +23,16 @@ def storm_process(order: Order, longest_s: float) -> Iterator[StormReport]:
     """
     with child(["-m", "loadtests.storm"]) as process:
         yield _reported(process, order, longest_s)
+        if order.joining:
+            _let_go(process)
+
+
+def _let_go(process: "subprocess.Popen[bytes]") -> None:
+    """It is to tell the processes on other machines that it is over: nobody else can."""
+    assert process.stdin is not None  # a pipe was asked for
+    process.stdin.close()
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(LET_GO_S_MAX)
 
 
 def _reported(process: "subprocess.Popen[bytes]", order: Order, longest_s: float) -> StormReport:

@@ -23,7 +23,7 @@ from locust.stats import stats_history
 
 from loadtests import scenario
 from loadtests.children import child
-from loadtests.crew import Crew
+from loadtests.crew import Crew, Master
 from loadtests.fleet import Fleet, Hands, Lost, merged
 from loadtests.locusts import Ramp, crashes, recorder, show_page, user_of, write_reports
 from loadtests.report import Order
@@ -42,10 +42,13 @@ def hands_of(order: Order, environment: Environment, *, shaped: bool) -> Iterato
         yield local, squad
         return
     environment.user_classes = [user_of([], shaped=shaped)]
-    master = environment.create_master_runner(*order.bind)
+    master = environment._create_runner(Master, *order.bind)  # as its create_master_runner does
+    crew = Crew(master, order)
     with ExitStack() as stack:
-        command = ["-m", "loadtests.member", order.bind[0], str(master.server.port)]
-        yield master, Crew(master, order, [stack.enter_context(child([*command, str(number)])) for number in range(order.processes)])
+        for number in range(order.processes):
+            command = ["-m", "loadtests.member", order.bind[0], str(master.server.port), str(number)]
+            crew.started(number, stack.enter_context(child(command)))
+        yield master, crew
 
 
 def start(runner: Runner, users: int, *, shaped: bool) -> None:

@@ -226,20 +226,32 @@ def test_several_processes_share_a_storm_and_one_verdict(running_cpms: RunningCp
     assert verdict["answers"] == sum(int(row["Request Count"]) - int(row["Failure Count"]) for row in rows) > 41 * 5
 
 
-def test_processes_of_other_machines_join_a_storm(running_cpms: RunningCpms) -> None:
+def test_a_process_of_another_machine_joins_a_storm_and_whoever_is_one_too_many_is_sent_away(running_cpms: RunningCpms) -> None:
     port = str(free_port())
-    members = [
-        subprocess.Popen([sys.executable, "-m", "loadtests.member", "127.0.0.1", port], preexec_fn=die_with_parent) for _ in range(2)
-    ]
+
+    def member() -> "subprocess.Popen[bytes]":
+        return subprocess.Popen([sys.executable, "-m", "loadtests.member", "127.0.0.1", port], preexec_fn=die_with_parent)
+
+    def charging() -> int:
+        sessions = json.loads(running_cpms.cli("session", "list", "--status", "active", "--limit", "1000", "--json").stdout)["sessions"]
+        return sum(session["charger"].startswith("STORM-") for session in sessions)
+
+    members = [member(), member()]
+    arguments = ["--chargers", "10", "--seconds", "6", "--processes", "1", "--joining", "1", "--bind", f"127.0.0.1:{port}", "--json"]
+    process = storm("meter-flood", *arguments, *on(running_cpms))
     try:
-        arguments = ["--chargers", "10", "--seconds", "20", "--joining", "1", "--bind", f"127.0.0.1:{port}"]
-        code, verdict = verdict_of("power-outage", *arguments, *on(running_cpms))
-        assert (code, verdict["verdict"], verdict["reasons"], verdict["admitted"]) == (0, "pass", [], 10)
-        assert 0 in [member.poll() for member in members], "one was too many, and was told so"
+        running_cpms.until(charging, lambda found: found == 10)
+        members.append(member())
+        assert members[2].wait(20) == 0, "the storm is under way"
+        stdout, stderr = process.communicate(timeout=60)
+        assert {one.wait(20) for one in members} == {0}
     finally:
-        for member in members:
-            member.kill()
-            member.wait()
+        process.kill()
+        for one in members:
+            one.kill()
+            one.wait()
+    verdict = json.loads(stdout)
+    assert (process.returncode, verdict["verdict"], verdict["reasons"], verdict["admitted"]) == (0, "pass", [], 10), stderr
 
 
 def test_a_process_that_dies_with_its_chargers_is_a_reason_to_fail(running_cpms: RunningCpms) -> None:
