@@ -23,11 +23,12 @@ from bench.load import Admit, Admitted
 from bench.machine import describe, sentence
 from bench.processes import Cores, kept_to, running, scratch, share_cores, until_stopped
 from bench.question import Options, Outcome
+from bench.table import at_least, table, verdict
+from bench.words import PASSWORD
 from bench.workers import worker
 
 CHARGERS: Final = 5000
 TOGETHER: Final = 128
-PASSWORD: Final = "0123456789abcdef0123"
 TARGET: Final = 1500
 CONNECTED_MAX: Final = 16_000  # a worker takes 18,000
 
@@ -75,13 +76,11 @@ def _figures(options: Options, rounds: list[Admitted]) -> dict[str, Any]:
         "chargers_per_round": options.idle,
         "rates": [round(each) for each in rates],
         "cpu_us_rounds": [round(each, 1) for each in cpu_us],
-        "targets": {"admissions_per_s": {"found": round(rate), "at_least": TARGET, "met": rate >= TARGET}},
+        "targets": {"admissions_per_s": at_least(round(rate), TARGET)},
     }
 
 
 def _text(figures: dict[str, Any]) -> str:
     names = ("admissions_per_s", "per_core", "cpu_us_per_admission", "p50_ms", "p99_ms", "together", "chargers_per_round")
-    head = f"| {' | '.join(name.replace('_', ' ') for name in names)} |\n|{'--:|' * len(names)}\n"
-    verdict = "met" if figures["targets"]["admissions_per_s"]["met"] else "missed"
-    row = f"| {' | '.join(str(figures[name]) for name in names)} |"
-    return f"{sentence(figures['conditions'])}\n\n{head}{row}\n\nTarget: at least {TARGET} a second: {verdict}.\n"
+    target = f"Target: at least {TARGET} a second: {verdict(figures, 'admissions_per_s')}."
+    return f"{sentence(figures['conditions'])}\n\n{table(figures, names)}\n\n{target}\n"

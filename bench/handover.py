@@ -27,16 +27,18 @@ import uvloop
 from nats.errors import Error as NatsError
 from picows import WSFrame, WSListener, WSMsgType, WSTransport, ws_connect
 
+from bench.journal import last_seq, pages
 from bench.machine import describe, sentence
 from bench.processes import Cores, cpu_s, kept_to, scratch, share_cores, until_stopped
 from bench.question import Options, Outcome
+from bench.table import quantile_ms, table
 from bench.words import TOKEN, call, meter_values
 from bench.workers import Cpms, worker
 from cpms_actors.base.errors import OperatorError
 from cpms_actors.base.ids import DEFAULT_TENANT, slot_of
 from cpms_actors.bus import commands, subjects
 from cpms_actors.bus.commands import CallQuestion, WorkerStatus
-from cpms_actors.domain.events import PAGE_DECODER, TransactionUpdated
+from cpms_actors.domain.events import TransactionUpdated
 
 CHARGERS: Final = 5000
 EVERY_S: Final = 1.0
@@ -164,10 +166,10 @@ async def _hand_over(options: Options, cores: Cores, folder: Path) -> dict[str, 
     return figures | {
         "seconds": round(moved_s, 2),
         "start_s": round(joined - began, 2),
-        "pause_p50_ms": _quantile_ms(pauses, 0.5),
-        "pause_p99_ms": _quantile_ms(pauses, 0.99),
-        "pause_max_ms": _quantile_ms(pauses, 1.0),
-        "before_p99_ms": _quantile_ms(before, 0.99),
+        "pause_p50_ms": quantile_ms(pauses, 0.5),
+        "pause_p99_ms": quantile_ms(pauses, 0.99),
+        "pause_max_ms": quantile_ms(pauses, 1.0),
+        "before_p99_ms": quantile_ms(before, 0.99),
         "chargers": len(chargers),
         "cpu_us_per_connection": round(cpu / len(chargers) * 1e6),
     }
@@ -270,34 +272,19 @@ async def _verdict(cpms: Cpms, chargers: list[Charger], called: _Called, success
 
 async def _journalled(cpms: Cpms) -> dict[str, list[int]]:
     """The message ids of every charger's meter values, in the order of the journal; a page that is there twice counts once."""
-    jetstream = cpms.client.jetstream()
-    subscription = await jetstream.subscribe(subjects.JOURNAL_ALL, stream=subjects.JOURNAL_STREAM, ordered_consumer=True)
-    last = (await jetstream.stream_info(subjects.JOURNAL_STREAM)).state.last_seq
     kept: dict[str, list[int]] = defaultdict(list)
-    seen = set()
-    while True:
-        message = await subscription.next_msg(timeout=ANSWER_S_MAX)
-        page = PAGE_DECODER.decode(message.data)
-        if (page.writer, message.subject, page.number) not in seen:
-            seen.add((page.writer, message.subject, page.number))
-            for event in page.events:
-                if isinstance(event.body, TransactionUpdated):
-                    kept[event.charger].append(int(event.message_id))
-        if message.metadata.sequence.stream >= last:
-            return kept
-
-
-def _quantile_ms(ordered: list[float], share: float) -> float:
-    return round(ordered[min(len(ordered) - 1, int(len(ordered) * share))] * 1000, 1)
+    async for _, _, page in pages(cpms.client, 1, await last_seq(cpms.client)):
+        for event in page.events:
+            if isinstance(event.body, TransactionUpdated):
+                kept[event.charger].append(int(event.message_id))
+    return kept
 
 
 def _text(figures: dict[str, Any]) -> str:
     faults = ("disconnects", "lost", "doubled", "reordered")
     pauses = ("pause_p50_ms", "pause_p99_ms", "pause_max_ms", "before_p99_ms")
     names = ("moved", *faults, *pauses, "seconds", "messages", "calls")
-    head = f"| {' | '.join(name.replace('_', ' ') for name in names)} |\n|{'--:|' * len(names)}\n"
-    row = f"| {' | '.join(str(figures[name]) for name in names)} |"
     clean = figures["moved"] == figures["chargers"] and not any(figures[name] for name in faults)
     met = "met" if clean and figures["pause_p99_ms"] <= PAUSE_MS_MAX else "missed"
     target = f"Target: all moved, nothing disconnected, lost, doubled or reordered, and a pause of at most {PAUSE_MS_MAX:g} ms: {met}."
-    return f"{sentence(figures['conditions'])}\n\n{head}{row}\n\n{target}\n"
+    return f"{sentence(figures['conditions'])}\n\n{table(figures, names)}\n\n{target}\n"

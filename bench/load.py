@@ -24,6 +24,7 @@ from picows import WSError, WSFrame, WSListener, WSMsgType, WSTransport, ws_conn
 
 from bench.day import Day, Refused, day
 from bench.processes import cpu_s, obey
+from bench.table import quantile_ms
 from bench.words import BOOT, HEARTBEAT, START, TOKEN, call, meter_values, stamp
 from supervisors.limits import raise_files
 
@@ -128,7 +129,7 @@ class Paced(Struct, frozen=True):
     unsent: int
     p50_ms: float
     p99_ms: float
-    samples_ms: list[float] = []
+    samples_s: list[float] = []
 
 
 class Charged(Struct, frozen=True):
@@ -321,7 +322,7 @@ class _Fleet:
         await self._unless_broken(join_all())
         elapsed, cpu = perf_counter() - began, cpu_s(order.pid) - cpu
         latencies.sort()
-        return Admitted(elapsed, cpu, _quantile_ms(latencies, 0.5), _quantile_ms(latencies, 0.99))
+        return Admitted(elapsed, cpu, quantile_ms(latencies, 0.5), quantile_ms(latencies, 0.99))
 
     async def _join(self, number: int, order: Connect) -> _Charger:
         identity = f"CP{number}"
@@ -357,7 +358,7 @@ class _Fleet:
         self.talking = False
         latencies = sorted(self.latencies)
         await self._unless_broken(self._silent.wait())
-        return Measured(answered, elapsed, cpu, _quantile_ms(latencies, 0.5), _quantile_ms(latencies, 0.99))
+        return Measured(answered, elapsed, cpu, quantile_ms(latencies, 0.5), quantile_ms(latencies, 0.99))
 
     async def pace(self, order: Pace) -> Paced:
         """Raises LoadFailed."""
@@ -383,8 +384,8 @@ class _Fleet:
         if self._open:
             await self._unless_broken(self._silent.wait())
         latencies = sorted(self.latencies)
-        samples = [round(each * 1000, 2) for each in latencies] if order.sample_every < SAMPLE_EVERY else []
-        return Paced(sent, unsent, _quantile_ms(latencies, 0.5), _quantile_ms(latencies, 0.99), samples)
+        samples = latencies if order.sample_every < SAMPLE_EVERY else []
+        return Paced(sent, unsent, quantile_ms(latencies, 0.5), quantile_ms(latencies, 0.99), samples)
 
     async def charge(self, order: Charge) -> Charged:
         """Raises LoadFailed."""
@@ -422,7 +423,7 @@ class _Fleet:
         elapsed = perf_counter() - began
         latencies.sort()
         return Charged(
-            sessions, len(latencies), sessions * SESSION_WH, elapsed, _quantile_ms(latencies, 0.5), _quantile_ms(latencies, 0.99)
+            sessions, len(latencies), sessions * SESSION_WH, elapsed, quantile_ms(latencies, 0.5), quantile_ms(latencies, 0.99)
         )
 
     async def play(self, order: Play) -> Played:
@@ -435,7 +436,7 @@ class _Fleet:
         self.talking = False
         latencies = sorted(self.latencies)
         await self._unless_broken(self._silent.wait(), LAST_CARS_S_MAX)
-        return Played(self.answered - answered, self._cars() - cars, _quantile_ms(latencies, 0.5), _quantile_ms(latencies, 0.99))
+        return Played(self.answered - answered, self._cars() - cars, quantile_ms(latencies, 0.5), quantile_ms(latencies, 0.99))
 
     def _cars(self) -> int:
         return sum(charger.cars for charger in self._chargers)
@@ -457,10 +458,6 @@ class _Fleet:
         if self._broken.done():
             self._broken.result()
         raise LoadFailed(f"the server leaves questions open for {seconds:g} s")
-
-
-def _quantile_ms(ordered: list[float], share: float) -> float:
-    return ordered[int(len(ordered) * share)] * 1000 if ordered else 0.0
 
 
 async def _main(url: str) -> None:

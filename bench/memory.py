@@ -12,7 +12,6 @@ loopback address of its own.
 """
 
 import asyncio
-import os
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, Final
@@ -20,12 +19,13 @@ from typing import Any, Final
 import msgspec
 import uvloop
 
-from bench import load
 from bench.load import Connect
 from bench.machine import describe, sentence
-from bench.processes import Child, running, scratch, until_stopped
+from bench.processes import Child, scratch, until_stopped
 from bench.question import Options, Outcome
-from bench.system import PASSWORD, System, system
+from bench.system import System, drivers, source, system
+from bench.table import at_most, verdict
+from bench.words import PASSWORD
 from supervisors.limits import raise_files
 
 CHARGERS: Final = 30_000
@@ -53,10 +53,7 @@ def run(options: Options) -> Outcome:
 async def _measure(options: Options, folder: Path) -> dict[str, Any]:
     async with AsyncExitStack() as stack:
         cpms = await stack.enter_async_context(system(folder / "system", workers=WORKERS))
-        cores = sorted(os.sched_getaffinity(0))
-        starting = (running("the load", "bench.load", cpms.url, cores=cores, ready=load.READY) for _ in range(DRIVERS))
-        drivers = [(await stack.enter_async_context(each))[0] for each in starting]
-        fleet = Fleet(cpms, drivers)
+        fleet = Fleet(cpms, await stack.enter_async_context(drivers(cpms.url, DRIVERS)))
         first = -(-options.idle // FIRST_SHARE)
         await fleet.grow(first)
         await asyncio.sleep(options.seconds)
@@ -74,18 +71,18 @@ async def _measure(options: Options, folder: Path) -> dict[str, Any]:
 class Fleet:
     """Idle chargers, evenly over the drivers; each driver has an address of its own."""
 
-    def __init__(self, cpms: System, drivers: list[Child]) -> None:
+    def __init__(self, cpms: System, processes: list[Child]) -> None:
         self._cpms = cpms
-        self._drivers = drivers
+        self._drivers = processes
         self._each = 0
 
     async def grow(self, size: int) -> None:
         """Register, connect and boot as many as are missing."""
         each = -(-size // len(self._drivers))
         begins = [number * CHARGERS_MAX for number in range(len(self._drivers))]
-        await self._cpms.register([f"CP{begin + charger}" for begin in begins for charger in range(self._each, each)])
+        await self._cpms.register(begin + charger for begin in begins for charger in range(self._each, each))
         orders = [
-            Connect(each - self._each, charging=False, password=PASSWORD, begin=begin, source=f"127.0.0.{number + 2}")
+            Connect(each - self._each, charging=False, password=PASSWORD, begin=begin, source=source(number))
             for number, begin in enumerate(begins)
         ]
         await asyncio.gather(*(driver.ask(msgspec.json.encode(order)) for driver, order in zip(self._drivers, orders, strict=True)))
@@ -99,14 +96,13 @@ def _per_charger(now: dict[str, int], before: dict[str, int], chargers: int) -> 
 
 def _figures(sizes: dict[int, dict[str, float]]) -> dict[str, Any]:
     most = sizes[max(sizes)]
-    bounds = {"kib_workers": (most["workers"], WORKERS_KIB_MAX), "kib_all": (most["all"], ALL_KIB_MAX)}
     return {
         "chargers": max(sizes),
         "kib_workers": most["workers"],
         "kib_all": most["all"],
         "sizes": sizes,
         "workers": WORKERS,
-        "targets": {name: {"found": found, "at_most": bound, "met": found <= bound} for name, (found, bound) in bounds.items()},
+        "targets": {"kib_workers": at_most(most["workers"], WORKERS_KIB_MAX), "kib_all": at_most(most["all"], ALL_KIB_MAX)},
     }
 
 
@@ -116,9 +112,8 @@ def _text(figures: dict[str, Any]) -> str:
     names = ["workers", *parts, "all"]
     head = f"| chargers | {' | '.join(names)} |\n|{'--:|' * (len(names) + 1)}\n"
     rows = "".join(f"| {size} | {' | '.join(str(each.get(name, 0.0)) for name in names)} |\n" for size, each in sizes.items())
-    verdicts = {name: "met" if target["met"] else "missed" for name, target in figures["targets"].items()}
     return (
         f"{sentence(figures['conditions'])} KiB per idle charger, {figures['workers']} workers.\n\n{head}{rows}\n"
-        f"Targets: at most {WORKERS_KIB_MAX:g} KiB in the workers: {verdicts['kib_workers']};"
-        f" at most {ALL_KIB_MAX:g} in all processes: {verdicts['kib_all']}.\n"
+        f"Targets: at most {WORKERS_KIB_MAX:g} KiB in the workers: {verdict(figures, 'kib_workers')};"
+        f" at most {ALL_KIB_MAX:g} in all processes: {verdict(figures, 'kib_all')}.\n"
     )

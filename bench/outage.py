@@ -15,7 +15,6 @@ The load has the machine's cores together with the system, and gets as much of t
 """
 
 import asyncio
-import os
 from collections.abc import Awaitable
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -24,13 +23,15 @@ from typing import Any, Final
 import msgspec
 import uvloop
 
-from bench import fleet, load
+from bench import fleet
 from bench.fleet import Back, Cut, Power
 from bench.load import Connect, Pace, Paced
 from bench.machine import describe, sentence
-from bench.processes import Child, running, scratch, until_stopped
+from bench.processes import Child, scratch, until_stopped
 from bench.question import Options, Outcome
-from bench.system import PASSWORD, system
+from bench.system import drivers, source, system
+from bench.table import at_most, quantile_ms, table, verdict
+from bench.words import PASSWORD
 from cpms_actors.base.errors import OperatorError
 from supervisors.limits import raise_files
 
@@ -67,17 +68,15 @@ async def _measure(options: Options, folder: Path) -> dict[str, Any]:
     async with AsyncExitStack() as stack:
         cpms = await stack.enter_async_context(system(folder / "system", workers=WORKERS, gates=True))
         options.say(f"registering {options.idle + options.connections} chargers")
-        await cpms.register([f"CP{number}" for number in range(options.idle + options.connections)])
-        cores = sorted(os.sched_getaffinity(0))
-        stayed, _ = await stack.enter_async_context(running("the load", "bench.load", cpms.url, cores=cores, ready=load.READY))
+        await cpms.register(range(options.idle + options.connections))
+        (stayed,) = await stack.enter_async_context(drivers(cpms.url))
         order = Connect(options.connections, charging=True, password=PASSWORD, begin=options.idle)
         await stayed.ask(msgspec.json.encode(order))
-        starting = (running("the fleet", "bench.fleet", cpms.url, cores=cores, ready=fleet.READY) for _ in range(DRIVERS))
-        drivers = [(await stack.enter_async_context(each))[0] for each in starting]
+        cut_off = await stack.enter_async_context(drivers(cpms.url, DRIVERS, module="bench.fleet", ready=fleet.READY))
         options.say("connecting")
         each = options.idle // DRIVERS
-        powers = [Power(each, number * each, f"127.0.0.{number + 2}", PASSWORD, ORDER_S_MAX) for number in range(DRIVERS)]
-        first = _together(await asyncio.gather(*(_ask(driver, power) for driver, power in zip(drivers, powers, strict=True))))
+        powers = [Power(each, number * each, source(number), PASSWORD, ORDER_S_MAX) for number in range(DRIVERS)]
+        first = _together(await asyncio.gather(*(_ask(driver, power) for driver, power in zip(cut_off, powers, strict=True))))
         _check(first, each * DRIVERS)
         await asyncio.sleep(REST_S)
         options.say("traffic before")
@@ -85,7 +84,7 @@ async def _measure(options: Options, folder: Path) -> dict[str, Any]:
         storms, meanwhile, memory = [], [], []
         for number in range(STORMS):
             options.say(f"storm {number + 1} of {STORMS}")
-            cuts = asyncio.gather(*(_ask(driver, Cut(ORDER_S_MAX)) for driver in drivers))
+            cuts = asyncio.gather(*(_ask(driver, Cut(ORDER_S_MAX)) for driver in cut_off))
             meanwhile += await _while(stayed, cuts)
             storms.append(_together(cuts.result()))
             _check(storms[-1], each * DRIVERS)
@@ -121,7 +120,7 @@ async def _while(stayed: Child, work: Awaitable[Any]) -> list[float]:
     found: list[float] = []
     task = asyncio.ensure_future(work)
     while not task.done():
-        found += _PACED.decode(await stayed.ask(msgspec.json.encode(Pace(PER_S, WINDOW_S, sample_every=1)))).samples_ms
+        found += _PACED.decode(await stayed.ask(msgspec.json.encode(Pace(PER_S, WINDOW_S, sample_every=1)))).samples_s
     return sorted(found)
 
 
@@ -129,7 +128,7 @@ def _figures(chargers: int, storms: list[Back], before: list[float], meanwhile: 
     meanwhile.sort()
     back_s = max(storm.seconds for storm in storms)
     slowest_s = max(storm.slowest_s for storm in storms)
-    ratio = _quantile(meanwhile, 0.99) / _quantile(before, 0.99)
+    ratio = quantile_ms(meanwhile, 0.99) / quantile_ms(before, 0.99)
     grown = memory[-1] / memory[0] - 1
     bounds = {
         "back_s": (round(back_s, 1), BACK_S_MAX),
@@ -144,32 +143,26 @@ def _figures(chargers: int, storms: list[Back], before: list[float], meanwhile: 
         "timeouts": sum(storm.timeouts for storm in storms),
         "refused": [storm.refused for storm in storms],
         "storms_s": [round(storm.seconds, 1) for storm in storms],
-        "stayed_before_p99_ms": _quantile(before, 0.99),
-        "stayed_p50_ms": _quantile(meanwhile, 0.5),
-        "stayed_p99_ms": _quantile(meanwhile, 0.99),
+        "stayed_before_p99_ms": quantile_ms(before, 0.99),
+        "stayed_p50_ms": quantile_ms(meanwhile, 0.5),
+        "stayed_p99_ms": quantile_ms(meanwhile, 0.99),
         "stayed_p99_ratio": round(ratio, 2),
         "workers_mib": [round(each / 2**20, 1) for each in memory],
         "grown": round(grown, 3),
-        "targets": {name: {"found": found, "at_most": bound, "met": found <= bound} for name, (found, bound) in bounds.items()},
+        "targets": {name: at_most(found, bound) for name, (found, bound) in bounds.items()},
     }
-
-
-def _quantile(ordered: list[float], share: float) -> float:
-    return ordered[min(len(ordered) - 1, int(len(ordered) * share))] if ordered else 0.0
 
 
 def _text(figures: dict[str, Any]) -> str:
     names = ("chargers", "back_s", "slowest_s", "timeouts", "stayed_before_p99_ms", "stayed_p99_ms", "stayed_p99_ratio", "grown")
-    head = f"| {' | '.join(name.replace('_', ' ') for name in names)} |\n|{'--:|' * len(names)}\n"
-    row = f"| {' | '.join(str(figures[name]) for name in names)} |"
     verdicts = "; ".join(
-        f"{name.replace('_', ' ')} at most {target['at_most']:g}: {'met' if target['met'] else 'missed'}"
+        f"{name.replace('_', ' ')} at most {target['at_most']:g}: {verdict(figures, name)}"
         for name, target in figures["targets"].items()
     )
     storms = ", ".join(f"{seconds} s" for seconds in figures["storms_s"])
     refused = ", ".join(map(str, figures["refused"]))
     return (
-        f"{sentence(figures['conditions'])}\n\n{head}{row}\n\n"
+        f"{sentence(figures['conditions'])}\n\n{table(figures, names)}\n\n"
         f"The storms took {storms}; told to come later were {refused}; the workers' memory after each: "
         f"{', '.join(map(str, figures['workers_mib']))} MiB.\n\nTargets: {verdicts}.\n"
     )

@@ -37,7 +37,7 @@ import msgspec
 import uvloop
 from msgspec import Struct
 
-from bench import adapters, load
+from bench import adapters
 from bench.adapters import PORT, Peer
 from bench.day import MESSAGES, SAMPLES
 from bench.load import Connect, Connected, Play, Played, first
@@ -48,19 +48,17 @@ from bench.processes import (
     command,
     family_cpu_s,
     family_private_bytes,
-    free_port,
     kept_to,
-    running,
     scratch,
     share_cores,
     until_stopped,
 )
 from bench.question import Options, Outcome
 from bench.report import Figure, middle
-from bench.system import PASSWORD, system
-from bench.words import METER_VALUES_BYTES
+from bench.system import drivers, system
+from bench.words import METER_VALUES_BYTES, PASSWORD
 from cpms_actors.base.errors import OperatorError
-from cpms_actors.node.data_dir import HOST
+from cpms_actors.node.data_dir import HOST, free_port
 
 OURS: Final = "cpms"
 CPMS: Final = "cpms_actors.cli.main"
@@ -173,7 +171,7 @@ class System:
 
     @asynccontextmanager
     async def _load(self) -> AsyncIterator[Child]:
-        async with running("the load", "bench.load", self._url, cores=sorted(self._cores.others), ready=load.READY) as (talkers, _):
+        async with drivers(self._url, cores=sorted(self._cores.others)) as (talkers,):
             yield talkers
 
 
@@ -250,7 +248,7 @@ def _server(system: System, rounds: Sequence[Round], kib: float) -> dict[str, An
 
 @asynccontextmanager
 async def _running_peer(peer: Peer, cores: Cores) -> AsyncIterator[System]:
-    port = free_port(HOST)
+    port = free_port()
     argv = [word.replace(PORT, str(port)) for word in peer.argv]
     async with command(peer.name, argv, cores=[cores.server]) as (child, line):
         unread = asyncio.create_task(_read_away(child))
@@ -272,7 +270,7 @@ async def _read_away(child: Child) -> None:
 async def _running_cpms(data: Path, cores: Cores, chargers: int) -> AsyncIterator[System]:
     """Our system, which knows that many chargers and one token."""
     async with system(data, cores=[cores.server]) as ours:
-        await ours.register([f"CP{number}" for number in range(chargers)])
+        await ours.register(range(chargers))
         about = f"cpms-actors {version('cpms-actors')} as `cpms up` runs it"
         yield System(ours.pid, ours.url, about, EVERYTHING, Ledger(ours.database), cores)
 

@@ -8,13 +8,12 @@ import asyncio
 import os
 import shutil
 import signal
-import socket
 import sys
 import tempfile
 from asyncio.subprocess import PIPE, Process
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, closing, contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from time import clock_gettime
 from typing import Any, Final, TypeVar
@@ -64,12 +63,13 @@ def family_cpu_s(pid: int) -> dict[str, float]:
     first, *children = _family(pid, recursive=False)
     for member, below in ((first, [first]), *((child, _family(child.pid)) for child in children)):
         with suppress(psutil.NoSuchProcess):  # it ended just now: it is in its parent's account the next time
-            used[" ".join(member.cmdline())] += sum(map(_cpu_s_with_ended, below))
+            used[" ".join(member.cmdline())] += sum(map(cpu_s_with_ended, below))
     return used
 
 
-def _cpu_s_with_ended(process: psutil.Process) -> float:
-    with suppress(OSError, psutil.NoSuchProcess):  # as above
+def cpu_s_with_ended(process: psutil.Process) -> float:
+    """The CPU time of a process and of those below it that have ended and were waited for; 0 when it is gone itself."""
+    with suppress(OSError, psutil.NoSuchProcess):
         times = process.cpu_times()
         return cpu_s(process.pid) + float(times.children_user + times.children_system)
     return 0.0
@@ -198,13 +198,6 @@ async def _stop(process: Process) -> None:
     except TimeoutError:
         process.kill()
         await process.wait()
-
-
-def free_port(host: str) -> int:
-    """A port on which nobody listens now."""
-    with closing(socket.socket()) as probe:
-        probe.bind((host, 0))
-        return int(probe.getsockname()[1])
 
 
 @contextmanager

@@ -18,11 +18,12 @@ from typing import Any, Final
 import msgspec
 import uvloop
 
-from bench import load
 from bench.load import Connect, Pace, Paced
 from bench.machine import describe, sentence
-from bench.processes import Child, Cores, cpu_s, kept_to, running, scratch, share_cores, until_stopped
+from bench.processes import Child, Cores, cpu_s, kept_to, scratch, share_cores, until_stopped
 from bench.question import Options, Outcome
+from bench.system import drivers, source
+from bench.table import at_most, verdict
 from bench.workers import Cpms, worker
 from cpms_actors.base.errors import OperatorError
 from cpms_actors.base.ids import SLOTS
@@ -62,7 +63,7 @@ async def _measure(options: Options, cores: Cores, folder: Path) -> dict[str, An
         "messages_per_s": sizes[0] * EACH_PER_S,
         "last_to_first": round(ratio, 2),
         "two_workers_to_one": {size: round(two[size] / one[size], 2) for size in alone},
-        "targets": {"last_to_first": {"found": round(ratio, 2), "at_most": RATIO_MAX, "met": ratio <= RATIO_MAX}},
+        "targets": {"last_to_first": at_most(round(ratio, 2), RATIO_MAX)},
     }
 
 
@@ -72,15 +73,15 @@ def _rounded(costs: dict[int, float]) -> dict[int, float]:
 
 async def _sizes(options: Options, cores: Cores, folder: Path, sizes: list[int], workers: int) -> dict[int, float]:
     """The cost of a message at each size, in µs of CPU."""
-    async with _workers(folder, cores, sizes[-1], workers) as (cpms, pids, drivers):
+    async with _workers(folder, cores, sizes[-1], workers) as (cpms, pids, fleet):
         found, before = {}, 0
         for size in sizes:
             options.say(f"{size} chargers, {'two workers' if workers == 2 else 'one worker'}")
-            await _grow(drivers, before, size, sizes[-1])
+            await _grow(fleet, before, size, sizes[-1])
             before = size
             per_s = sizes[0] * EACH_PER_S
-            await _cost(drivers, pids, per_s, options.seconds / 2)  # to warm up
-            found[size] = median([await _cost(drivers, pids, per_s, options.seconds) for _ in range(options.rounds)])
+            await _cost(fleet, pids, per_s, options.seconds / 2)  # to warm up
+            found[size] = median([await _cost(fleet, pids, per_s, options.seconds) for _ in range(options.rounds)])
         if len(await cpms.workers()) != workers:
             raise OperatorError("bench", "a worker has gone")
     return found
@@ -97,26 +98,24 @@ async def _workers(folder: Path, cores: Cores, chargers: int, workers: int) -> A
         async with asyncio.timeout(SHARED_S_MAX):
             while sorted(each.slots for each in await cpms.workers())[0] < SLOTS // workers // 2:
                 pass  # asking takes its time
-        starting = (running("the load", "bench.load", cpms.url, cores=sorted(cores.others), ready=load.READY) for _ in range(DRIVERS))
-        drivers = [(await stack.enter_async_context(each))[0] for each in starting]
-        yield cpms, pids, drivers
+        yield cpms, pids, await stack.enter_async_context(drivers(cpms.url, DRIVERS, cores=sorted(cores.others)))
 
 
-async def _grow(drivers: list[Child], before: int, size: int, most: int) -> None:
+async def _grow(fleet: list[Child], before: int, size: int, most: int) -> None:
     """Connect the chargers that are missing, evenly over the drivers; each driver has an address of its own."""
-    share = len(drivers)
+    share = len(fleet)
     orders = [
-        Connect(size // share - before // share, charging=True, begin=number * (most // share), source=f"127.0.0.{number + 2}")
+        Connect(size // share - before // share, charging=True, begin=number * (most // share), source=source(number))
         for number in range(share)
     ]
-    await asyncio.gather(*(driver.ask(msgspec.json.encode(order)) for driver, order in zip(drivers, orders, strict=True)))
+    await asyncio.gather(*(driver.ask(msgspec.json.encode(order)) for driver, order in zip(fleet, orders, strict=True)))
 
 
-async def _cost(drivers: list[Child], pids: list[int], per_s: float, seconds: float) -> float:
+async def _cost(fleet: list[Child], pids: list[int], per_s: float, seconds: float) -> float:
     """CPU µs of the workers per message at a steady rate."""
-    order = msgspec.json.encode(Pace(per_s / len(drivers), seconds))
+    order = msgspec.json.encode(Pace(per_s / len(fleet), seconds))
     before = sum(map(cpu_s, pids))
-    answers = [_PACED.decode(answer) for answer in await asyncio.gather(*(driver.ask(order) for driver in drivers))]
+    answers = [_PACED.decode(answer) for answer in await asyncio.gather(*(driver.ask(order) for driver in fleet))]
     used = sum(map(cpu_s, pids)) - before
     if unsent := sum(answer.unsent for answer in answers):
         raise OperatorError("bench", f"{unsent} messages could not be sent, because all chargers waited for answers")
@@ -133,9 +132,9 @@ def _text(figures: dict[str, Any]) -> str:
         f"| {name.replace('_', ' ')} | {' | '.join(str(costs[name].get(size, '')) for size in sizes)} |\n"
         for name in ("one_worker", "two_workers")
     )
-    verdict = "met" if figures["targets"]["last_to_first"]["met"] else "missed"
     return (
         f"{sentence(figures['conditions'])} CPU µs of the workers per MeterValues, {figures['messages_per_s']:g} a second.\n\n"
         f"{head}{rows}\n"
-        f"With two workers from first to last: {figures['last_to_first']}. Target: at most {RATIO_MAX:g}: {verdict}.\n"
+        f"With two workers from first to last: {figures['last_to_first']}. Target: at most {RATIO_MAX:g}:"
+        f" {verdict(figures, 'last_to_first')}.\n"
     )

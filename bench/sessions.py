@@ -9,7 +9,6 @@ chargers delivered. The token is known to the worker after its first Authorize, 
 """
 
 import asyncio
-import os
 from collections import Counter
 from pathlib import Path
 from time import perf_counter
@@ -18,12 +17,13 @@ from typing import Any, Final
 import msgspec
 import uvloop
 
-from bench import load
 from bench.load import Charge, Charged, Connect
 from bench.machine import describe, sentence
-from bench.processes import running, scratch, until_stopped
+from bench.processes import scratch, until_stopped
 from bench.question import Options, Outcome
-from bench.system import PASSWORD, System, system
+from bench.system import System, drivers, system
+from bench.table import at_least, table, verdict
+from bench.words import PASSWORD
 from cpms_actors.base.errors import OperatorError
 
 CHARGERS: Final = 400
@@ -48,9 +48,8 @@ def run(options: Options) -> Outcome:
 async def _measure(options: Options, folder: Path) -> dict[str, Any]:
     async with system(folder / "system") as cpms:
         options.say(f"registering {options.connections} chargers")
-        await cpms.register([f"CP{number}" for number in range(options.connections)])
-        cores = sorted(os.sched_getaffinity(0))
-        async with running("the load", "bench.load", cpms.url, cores=cores, ready=load.READY) as (talkers, _):
+        await cpms.register(range(options.connections))
+        async with drivers(cpms.url) as (talkers,):
             await talkers.ask(msgspec.json.encode(Connect(options.connections, charging=False, password=PASSWORD)))
             options.say("charging")
             before, began = cpms.cpu_s(), perf_counter()
@@ -91,17 +90,13 @@ def _figures(charged: Charged, seconds: float, used: Counter[str]) -> dict[str, 
         "answer_p50_ms": round(charged.p50_ms, 1),
         "answer_p99_ms": round(charged.p99_ms, 1),
         "billed_after_s": round(seconds - charged.seconds, 2),
-        "targets": {"sessions_per_s": {"found": round(rate), "at_least": TARGET, "met": rate >= TARGET}},
+        "targets": {"sessions_per_s": at_least(round(rate), TARGET)},
     }
 
 
 def _text(figures: dict[str, Any]) -> str:
     names = ("sessions_per_s", "cpu_us_per_session", "messages_per_s", "answer_p50_ms", "answer_p99_ms", "billed_after_s")
-    head = f"| {' | '.join(name.replace('_', ' ') for name in names)} |\n|{'--:|' * len(names)}\n"
-    row = f"| {' | '.join(str(figures[name]) for name in names)} |"
     cores = ", ".join(f"{part} {share}" for part, share in figures["cores"].items() if share >= 0.01)
-    verdict = "met" if figures["targets"]["sessions_per_s"]["met"] else "missed"
-    return (
-        f"{sentence(figures['conditions'])}\n\n{head}{row}\n\n"
-        f"Cores in use: {cores}; bounded by: {figures['bounded_by']}.\n\nTarget: at least {TARGET} a second: {verdict}.\n"
-    )
+    target = f"Target: at least {TARGET} a second: {verdict(figures, 'sessions_per_s')}."
+    bounded = f"Cores in use: {cores}; bounded by: {figures['bounded_by']}."
+    return f"{sentence(figures['conditions'])}\n\n{table(figures, names)}\n\n{bounded}\n\n{target}\n"

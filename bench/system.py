@@ -6,7 +6,7 @@ Journal and database are flushed to disk as `cpms up` does it.
 import asyncio
 import os
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -16,14 +16,14 @@ import asyncpg
 import psutil
 from nats.aio.client import Client
 
-from bench.processes import Child, cpu_s, running
-from bench.words import TOKEN
+from bench import load
+from bench.processes import Child, cpu_s_with_ended, running
+from bench.words import PASSWORD, TOKEN
 from cpms_actors.base.settings import Nats
 from cpms_actors.bus.client import connect
 from cpms_actors.node.data_dir import DataDir
 from loadtests import desk
 
-PASSWORD: Final = "0123456789abcdef0123"
 _PARTS: Final = (  # what a command line holds, and what the process is called
     ("nats-server", "nats-server"),
     ("postgres", "postgres"),
@@ -48,16 +48,16 @@ class System:
         self._process = psutil.Process(process.pid)
         self._operator = operator
 
-    async def register(self, chargers: Sequence[str]) -> None:
-        """Let chargers in, with PASSWORD, and the token of the load; there is a tariff for all of them."""
+    async def register(self, numbers: Iterable[int]) -> None:
+        """Let chargers in, CP0 and so on, with PASSWORD, and the token of the load; there is a tariff for all of them."""
+        chargers = [f"CP{number}" for number in numbers]
         await asyncio.to_thread(partial(desk.register, self._operator, chargers, PASSWORD, [TOKEN], price=True))
 
     def cpu_s(self) -> Counter[str]:
         """The CPU time that each part has used so far, in seconds, with that of processes that have come and gone."""
         used: Counter[str] = Counter()
         for part, process in self._parts():
-            times = process.cpu_times()
-            used[part] += cpu_s(process.pid) + times.children_user + times.children_system
+            used[part] += cpu_s_with_ended(process)  # type: ignore[assignment]  # seconds
         return used
 
     def memory_bytes(self) -> dict[str, int]:
@@ -92,7 +92,7 @@ async def system(folder: Path, *, workers: int = 1, gates: bool = False, cores: 
                 "the system",
                 "cpms_actors.cli.main",
                 *("up", "--json", "--port", "0", "--data", str(folder), "--workers", str(workers)),
-                cores=cores or sorted(os.sched_getaffinity(0)),
+                cores=cores or every_core(),
                 env={"CPMS_LOGS_LEVEL": "warning", "CPMS_CONFIG": ""} | ({} if gates else _OPEN),
                 ready="",
             )
@@ -104,3 +104,23 @@ async def system(folder: Path, *, workers: int = 1, gates: bool = False, cores: 
         database = await asyncpg.connect(told.postgres_owner_dsn)
         stack.push_async_callback(database.close)
         yield System(process, told.websocket_url, desk.operator_of(folder), client, told.postgres_owner_dsn, database)
+
+
+@asynccontextmanager
+async def drivers(
+    url: str, count: int = 1, *, module: str = "bench.load", ready: str = load.READY, cores: Sequence[int] = ()
+) -> AsyncIterator[list[Child]]:
+    """Processes of the load while the block runs, on all cores or these; see `source`."""
+    async with AsyncExitStack() as stack:
+        starting = (running("the load", module, url, cores=cores or every_core(), ready=ready) for _ in range(count))
+        yield [(await stack.enter_async_context(each))[0] for each in starting]
+
+
+def source(driver: int) -> str:
+    """The address from which the chargers of a driver dial: each has some 28,000 ports, and all of 127.0.0.0/8 is this machine."""
+    return f"127.0.0.{driver + 2}"
+
+
+def every_core() -> list[int]:
+    """All that this process may use."""
+    return sorted(os.sched_getaffinity(0))

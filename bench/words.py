@@ -7,6 +7,7 @@ from typing import Any, Final
 import msgspec
 
 TOKEN: Final = "BENCH-TOKEN"
+PASSWORD: Final = "0123456789abcdef0123"  # of every charger
 
 _NOW: Final = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 BOOT: Final = {"chargePointVendor": "Bench", "chargePointModel": "Closed loop", "firmwareVersion": "1.0"}

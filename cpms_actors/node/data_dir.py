@@ -177,8 +177,11 @@ def is_external(value: str, default: str, environment: Mapping[str, str], variab
 
 
 def _reusable(port: int) -> int:
-    if port and is_free(port):
-        return port
+    return port if port and is_free(port) else free_port()
+
+
+def free_port() -> int:
+    """A port on which nobody listens now."""
     with closing(socket.socket()) as probe:
         probe.bind((HOST, 0))
         return int(probe.getsockname()[1])

@@ -216,6 +216,13 @@ class Server:
         """A counter's value."""
         return self.counters.snapshot()[name]
 
+    def wait_for(self, name: str) -> None:
+        """Until a counter has counted something."""
+        deadline = time.monotonic() + TIMEOUT_S
+        while not self.count(name):
+            assert time.monotonic() < deadline, name
+            time.sleep(0.005)
+
     def differs(self, case: str) -> bool:
         """Whether this engine is known to differ in a case."""
         return (self.name, case) in DIFFERENCES

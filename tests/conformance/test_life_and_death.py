@@ -90,8 +90,7 @@ def test_stopping_tells_everyone(serve: Serve) -> None:
     with serve() as server, ExitStack() as stack:
         wires = [stack.enter_context(server.open(f"CP-{number}")) for number in range(5)]
         half = stack.enter_context(server.dial(b"GET /ocpp"))
-        while not server.count("gateway.opening"):
-            time.sleep(0.005)
+        server.wait_for("gateway.opening")
         stopper = threading.Thread(target=server.stop)
         stopper.start()
         for wire in wires:
@@ -135,8 +134,7 @@ def test_a_charger_that_sends_more_than_it_may_is_read_more_slowly_and_loses_not
         sender = threading.Thread(target=lambda: wire.send(*(frame(TEXT, text) for text in texts)))
         sender.start()
         stack.callback(sender.join)
-        while not server.count("gateway.held"):
-            time.sleep(0.005)
+        server.wait_for("gateway.held")
         with server.open("CP-2") as other:
             other.send(frame(TEXT, b"still here"))
             assert other.text() == b"still here"
@@ -157,8 +155,7 @@ def test_a_held_charger_can_be_closed(serve: Serve) -> None:
     texts = [b"x" * 100] * 200
     with serve(messages_per_s=1, handshake_s=5.0) as server, server.open("CP-1") as wire:
         wire.send(*(frame(TEXT, text) for text in texts))
-        while not server.count("gateway.held"):
-            time.sleep(0.005)
+        server.wait_for("gateway.held")
         stopper = threading.Thread(target=server.stop)
         stopper.start()
         assert wire.ends()[1] == 1001

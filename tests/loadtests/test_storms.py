@@ -24,6 +24,7 @@ from running import RunningCpms, die_with_parent
 from cpms_actors.base.settings import Gateway
 from cpms_actors.bus import verbs
 from cpms_actors.bus import verbs_ledger as ledger
+from cpms_actors.node.data_dir import free_port
 from loadtests.wire import Refused, Wire
 
 ROOM = 8  # for connections, in the stack that is too small
@@ -141,12 +142,6 @@ def test_a_rush_hour_begins_with_few_then_comes_the_crowd(running_cpms: RunningC
     assert len(starts) == 40
     assert 3 * third > timedelta(seconds=4)
     assert len(middle) > 18, "at an even pace it would be a third"
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port: int = probe.getsockname()[1]
-    return port
 
 
 def page(port: int, path: str, method: str = "GET") -> tuple[int, bytes]:

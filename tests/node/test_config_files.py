@@ -10,12 +10,13 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from balancer import Balancer, free_port, needs_haproxy
+from balancer import Balancer, needs_haproxy
 from websockets.asyncio.client import connect
 from websockets.utils import accept_key
 
 from cpms_actors.base.settings import Settings, load
 from cpms_actors.node import broker
+from cpms_actors.node.data_dir import free_port
 
 CONFIG = Path(__file__).parents[2] / "config"
 
