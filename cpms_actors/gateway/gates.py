@@ -26,6 +26,13 @@ RETRY_FIRST_S: Final = (1, 4)  # and those with a running transaction
 RESERVE: Final = 0.25  # for them, on top of what the others may take: of a second's worth, and of a window's
 SPREAD_S_MIN: Final = 10.0  # the first of a storm do not know yet that they are many
 
+TICK_S: Final = 0.01  # of the pace
+TICK_LATE_S: Final = 0.003  # a tick that is later than this says that the loop, or the machine, has too much to do
+TICK_STEP: Final = 0.05  # what one in time adds to the next: from the floor to 2,000 a second in four seconds
+PACE_MOST: Final = 10_000  # handshakes per second, where nothing else is asked for
+PACE_LEAST: Final = 200  # that no lag takes away: a charger always gets in some day
+QUEUE_S_MAX: Final = 4.0  # of those who wait for their handshake; who would wait longer is told to return
+
 WINDOW_S: Final = 0.1  # of the adaptive limit, and how often the loop's lag is measured
 WINDOW_FLOOR: Final = 20  # admissions per window that no lag takes away: a charger always gets in some day
 WINDOW_NO_LIMIT: Final = 400  # from here on there is no limit
@@ -67,6 +74,39 @@ class Backlog:
         shortest, longest = RETRY_AFTER_S
         spread_s = min(longest - shortest, max(SPREAD_S_MIN, 2.0 * self._waiting / per_s))
         return shortest + int(chance * spread_s)
+
+
+class Pace:
+    """How many handshakes are begun per tick of TICK_S: additive increase, multiplicative decrease, by how late a tick is.
+
+    Whoever is in notices little of a storm then: the others wait, as bytes that nobody has read.
+    """
+
+    __slots__ = ("_credit", "_least", "_most", "allowed")
+
+    def __init__(self, per_s: float) -> None:
+        """At most so many per second."""
+        self._most = per_s * TICK_S
+        self._least = min(self._most, PACE_LEAST * TICK_S)
+        self._credit = 0.0
+        self.allowed = self._most
+
+    @property
+    def per_s(self) -> float:
+        """What is begun per second at present."""
+        return self.allowed / TICK_S
+
+    @property
+    def room(self) -> int:
+        """How many may wait for their turn."""
+        return int(self.per_s * QUEUE_S_MAX)
+
+    def tick(self, late_s: float) -> int:
+        """A tick is over, and it was so late: how many may begin in the next one."""
+        self.allowed = max(self._least, self.allowed / 2) if late_s > TICK_LATE_S else min(self._most, self.allowed + TICK_STEP)
+        granted = int(self._credit + self.allowed)
+        self._credit += self.allowed - granted
+        return granted
 
 
 class AdmissionLimit:
@@ -113,7 +153,8 @@ class Gates:
         clock: Callable[[], float],
         charging: Charging = nobody,
     ) -> None:
-        self._charging = charging
+        self.charging = charging
+        self.pace = Pace(limits.admissions_per_s or PACE_MOST) if limits.lag_max_ms > 0 else None
         self._rate = TokenBucket(limits.admissions_per_s, RESERVE) if limits.admissions_per_s > 0 else None
         self._limit = AdmissionLimit(limits.lag_max_ms) if limits.lag_max_ms > 0 else None
         self._flaps = Flaps(limits.flaps_max) if limits.flaps_max > 0 else None
@@ -124,6 +165,7 @@ class Gates:
         self._probed: float | None = None
         self._lag = counters.gauge("gateway.lag_ms", bound=round(limits.lag_max_ms) if limits.lag_max_ms > 0 else None)
         self._flapping = counters.gauge("gateway.flapping", bound=TABLE_MAX)
+        self._by_pace = counters.counter("gateway.gate.pace")
         self._by_rate = counters.counter("gateway.gate.rate")
         self._by_lag = counters.counter("gateway.gate.lag")
         self._by_flapping = counters.counter("gateway.gate.flapping")
@@ -135,13 +177,13 @@ class Gates:
         """Why this upgrade request has to wait; None when the door may be asked."""
         now = self._clock()
         if self._rate is not None and not self._rate.take(now):
-            charging = self._charging(path)
+            charging = self.charging(path)
             if not charging or not self._rate.take(now, first=True):
                 self._by_rate.value += 1
                 return self._later(now, self._per_s, charging)
             self._first.value += 1
         if self._limit is not None and not self._limit.take():
-            charging = self._charging(path)
+            charging = self.charging(path)
             if not charging or not self._limit.take(first=True):
                 self._by_lag.value += 1
                 return self._later(now, self._limit.allowed / WINDOW_S, charging)
@@ -150,6 +192,11 @@ class Gates:
             self._by_flapping.value += 1
             return held_off(wait_s)
         return None
+
+    def too_many(self) -> Refused:
+        """What is said to whoever would wait for too long, before its request is read."""
+        self._by_pace.value += 1
+        return self._later(self._clock(), self.pace.per_s if self.pace is not None else self._per_s_now, charging=False)
 
     def _later(self, now: float, per_s: float, charging: bool) -> Refused:
         """Refused, until its turn; whoever is charging is not put into the queue of the others."""
