@@ -154,7 +154,7 @@ class Gates:
         charging: Charging = nobody,
     ) -> None:
         self.charging = charging
-        self.pace = Pace(limits.admissions_per_s or PACE_MOST) if limits.lag_max_ms > 0 else None
+        self.pace = Pace(max(PACE_LEAST, limits.admissions_per_s or PACE_MOST)) if limits.lag_max_ms > 0 else None
         self._rate = TokenBucket(limits.admissions_per_s, RESERVE) if limits.admissions_per_s > 0 else None
         self._limit = AdmissionLimit(limits.lag_max_ms) if limits.lag_max_ms > 0 else None
         self._flaps = Flaps(limits.flaps_max) if limits.flaps_max > 0 else None
