@@ -18,12 +18,13 @@ import socket
 from collections import deque
 from collections.abc import Callable, Coroutine
 from http import HTTPStatus
+from math import inf
 from typing import Any, Final
 
 from cpms_actors.gateway.accepting import Acceptor, reset
 from cpms_actors.gateway.connections import Connections
 from cpms_actors.gateway.engine import Refused
-from cpms_actors.gateway.gates import TICK_S, Pace
+from cpms_actors.gateway.gates import TICK_S, TURNED_AWAY, Pace
 from cpms_actors.gateway.passage import Passage
 from cpms_actors.gateway.relay import Relay
 from cpms_actors.gateway.routing import REQUEST_LINE_BYTES_MAX, Routing, request_path
@@ -68,7 +69,7 @@ class Arrivals:
         self._waiting: dict[_Peeked, None] = {}  # in the order of their deadlines
         self._sweeping: asyncio.TimerHandle | None = None
         pace = connections.gates.pace
-        self._turns = max(1, int(pace.allowed)) if pace is not None else 0  # left of this tick
+        self._turns = max(1, int(pace.allowed)) if pace is not None else inf  # left of this tick
         self._first: deque[socket.socket] = deque()  # they wait for their turn, whoever is charging
         self._others: deque[socket.socket] = deque()  # and the others, at most Pace.room
         self._ticking: asyncio.TimerHandle | None = None
@@ -126,7 +127,7 @@ class Arrivals:
     def _arrive(self, accepted: socket.socket) -> None:
         if not self._connections.arrive():
             reset(accepted)
-        elif self._routing.alone() and (self._turns or self._connections.gates.pace is None):
+        elif self._routing.alone() and self._turns:
             self._take(accepted)
         else:
             self._look(_Peeked(accepted, asyncio.get_running_loop().time() + self._connections.limits.handshake_s))
@@ -149,15 +150,12 @@ class Arrivals:
     def _take(self, accepted: socket.socket) -> None:
         """It is ours: as soon as it is its turn."""
         pace = self._connections.gates.pace
-        if pace is None:
-            self.keep(self._keep(accepted))
-            return
         if self._turns:
             self._turns -= 1
             self.keep(self._keep(accepted))
-        else:
+        elif pace is not None:
             self._line_up(accepted, pace)
-        if self._ticking is None:
+        if self._ticking is None and pace is not None:
             self._tick_later()
 
     def _line_up(self, accepted: socket.socket, pace: Pace) -> None:
@@ -166,9 +164,12 @@ class Arrivals:
         elif len(self._others) < pace.room:
             self._others.append(accepted)
         else:
-            self._connections.depart(answered=True)
-            _answer(accepted, self._connections.too_many())
+            self._turn_away(accepted)
         self._in_line.set(len(self._first) + len(self._others))
+
+    def _turn_away(self, accepted: socket.socket) -> None:
+        self._connections.depart(answered=True)
+        _answer(accepted, self._connections.too_many())
 
     def _is_charging(self, accepted: socket.socket) -> bool:
         try:
@@ -191,6 +192,8 @@ class Arrivals:
             while line and self._turns:
                 self._turns -= 1
                 self.keep(self._keep(line.popleft()))
+        for _ in range(min(TURNED_AWAY, len(self._others) - pace.room)):  # it has slowed down: who came last would wait too long
+            self._turn_away(self._others.pop())
         self._in_line.set(len(self._first) + len(self._others))
         if self._turns < max(1, granted):
             self._tick_later()

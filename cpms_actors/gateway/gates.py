@@ -1,9 +1,10 @@
 """The storm gates: what an upgrade request passes before its door is asked, so that a storm of reconnects is a queue and no outage.
 
-    head ──▶ rate ──▶ lag ──▶ flapping ──▶ door           each: come in, or 503 with a Retry-After
-              │        │         └ too many short and silent connections of this path (flapping.py)
-              │        └ more than the loop can take at present, by how late it is
-              └ more than so many per second
+    socket ──▶ pace ──▶ head ──▶ rate ──▶ lag ──▶ flapping ──▶ door           each: come in, or 503 with a Retry-After
+                │                 │        │         └ too many short and silent connections of this path (flapping.py)
+                │                 │        └ more than the loop can take at present, by how late it is
+                │                 └ more than so many per second
+                └ when its turn comes: so many per tick (where sockets are accepted one by one, arrivals.py)
 
 Who is refused is told when to return, and the times are drawn so that the refused come back spread over what the queue needs. Whoever
 has a running transaction goes first: the two gates that count keep a reserve for it, and it is told to return sooner. While there is a
@@ -30,11 +31,12 @@ TICK_S: Final = 0.01  # of the pace
 TICK_LATE_S: Final = 0.003  # a tick that is later than this says that the loop, or the machine, has too much to do
 TICK_STEP: Final = 0.05  # what one in time adds to the next: from the floor to 2,000 a second in four seconds
 PACE_MOST: Final = 10_000  # handshakes per second, where nothing else is asked for
-PACE_LEAST: Final = 200  # that no lag takes away: a charger always gets in some day
-QUEUE_S_MAX: Final = 4.0  # of those who wait for their handshake; who would wait longer is told to return
+LINE_S_MAX: Final = 4.0  # for a handshake's turn; who would wait longer is told to return
+TURNED_AWAY: Final = 5  # per tick, of a line that the pace has left too long
 
 WINDOW_S: Final = 0.1  # of the adaptive limit, and how often the loop's lag is measured
 WINDOW_FLOOR: Final = 20  # admissions per window that no lag takes away: a charger always gets in some day
+PACE_LEAST: Final = WINDOW_FLOOR / WINDOW_S  # per second, likewise
 WINDOW_NO_LIMIT: Final = 400  # from here on there is no limit
 WINDOW_LATE: Final = 100  # two late windows in a row: one may be anything, two are too much work
 WINDOW_STEP: Final = 10  # from the floor to no limit in 3.8 s without lag
@@ -99,7 +101,7 @@ class Pace:
     @property
     def room(self) -> int:
         """How many may wait for their turn."""
-        return int(self.per_s * QUEUE_S_MAX)
+        return int(self.per_s * LINE_S_MAX)
 
     def tick(self, late_s: float) -> int:
         """A tick is over, and it was so late: how many may begin in the next one."""
@@ -194,9 +196,10 @@ class Gates:
         return None
 
     def too_many(self) -> Refused:
-        """What is said to whoever would wait for too long, before its request is read."""
+        """What is said to whoever would wait too long for its turn, before its request is read."""
+        assert self.pace is not None  # without one there are no turns
         self._by_pace.value += 1
-        return self._later(self._clock(), self.pace.per_s if self.pace is not None else self._per_s_now, charging=False)
+        return self._later(self._clock(), self.pace.per_s, charging=False)
 
     def _later(self, now: float, per_s: float, charging: bool) -> Refused:
         """Refused, until its turn; whoever is charging is not put into the queue of the others."""

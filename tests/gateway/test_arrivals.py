@@ -180,6 +180,10 @@ def test_handshakes_have_turns_who_is_charging_first_and_who_would_wait_too_long
             await until(lambda: len(a.heads) > 2)
             assert [head.path for head in a.heads[:3]] == [b"/ocpp/A0", b"/ocpp/A9", b"/ocpp/A1"]
             await echoed(before)
+            turned_away = a.count("gateway.in_line") - 4
+            a.engine.connections.gates.pace = Pace(1)  # it has slowed down
+            await until(lambda: a.count("gateway.in_line") == 4)
+            assert a.count("gateway.gate.pace") - 4 in (turned_away, turned_away - 1)  # one may have had its turn meanwhile
         for client in clients:
             client.close()
 
