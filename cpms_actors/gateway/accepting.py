@@ -9,7 +9,7 @@ from typing import Final
 
 from cpms_actors.observe.counters import Counter
 
-BATCH: Final = 64  # accepted per round of the loop: a storm must not starve who is connected
+BATCH: Final = 8  # accepted per round of the loop: a storm must not starve who is connected
 PAUSE_S: Final = 0.1  # without a free descriptor the listening socket stays readable, and the loop would spin
 
 _LINGER_NOT: Final = struct.pack("ii", 1, 0)

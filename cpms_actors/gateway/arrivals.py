@@ -187,7 +187,8 @@ class Arrivals:
         pace = self._connections.gates.pace
         assert pace is not None  # else there are no ticks
         self._ticking = None
-        self._turns = granted = pace.tick(asyncio.get_running_loop().time() - due)
+        late_s = asyncio.get_running_loop().time() - due
+        self._turns = granted = pace.tick(late_s, wanted=bool(self._first or self._others))
         for line in (self._first, self._others):
             while line and self._turns:
                 self._turns -= 1

@@ -25,13 +25,15 @@ from cpms_actors.observe.counters import Counters
 RETRY_AFTER_S: Final = (5, 120)  # the bounds of what the refused are told
 RETRY_FIRST_S: Final = (1, 4)  # and those with a running transaction
 RESERVE: Final = 0.25  # for them, on top of what the others may take: of a second's worth, and of a window's
+SPREAD: Final = 1.5  # times what the queue needs: a third of what is let in is left for those who come for the first time
 SPREAD_S_MIN: Final = 10.0  # the first of a storm do not know yet that they are many
 
 TICK_S: Final = 0.01  # of the pace
 TICK_LATE_S: Final = 0.003  # a tick that is later than this says that the loop, or the machine, has too much to do
-TICK_STEP: Final = 0.05  # what one in time adds to the next: from the floor to 2,000 a second in four seconds
-PACE_MOST: Final = 10_000  # handshakes per second, where nothing else is asked for
-LINE_S_MAX: Final = 4.0  # for a handshake's turn; who would wait longer is told to return
+TICK_STEP: Final = 0.02  # what one in time adds to the next while somebody waits: 200 a second more, every second
+PACE_FIRST: Final = 500  # handshakes per second, before anything is known
+PACE_MOST: Final = 10_000  # where nothing else is asked for
+LINE_S_MAX: Final = 8.0  # for a handshake's turn; who would wait longer is told to return
 TURNED_AWAY: Final = 5  # per tick, of a line that the pace has left too long
 
 WINDOW_S: Final = 0.1  # of the adaptive limit, and how often the loop's lag is measured
@@ -69,17 +71,17 @@ class Backlog:
     def retry_after_s(self, now: float, per_s: float, chance: float) -> int:
         """Count one more refused, and say when it is to return, in whole seconds. `per_s` have their turn, `chance` is 0 … 1.
 
-        Drawn from twice the time that the queue needs: half of what is let in is left for those who come for the first time.
+        Drawn from SPREAD times what the queue needs.
         """
         self._waiting = self.waiting(now, per_s) + 1.0
         self._at = now
         shortest, longest = RETRY_AFTER_S
-        spread_s = min(longest - shortest, max(SPREAD_S_MIN, 2.0 * self._waiting / per_s))
+        spread_s = min(longest - shortest, max(SPREAD_S_MIN, SPREAD * self._waiting / per_s))
         return shortest + int(chance * spread_s)
 
 
 class Pace:
-    """How many handshakes are begun per tick of TICK_S: additive increase, multiplicative decrease, by how late a tick is.
+    """How many handshakes are begun per tick of TICK_S: additive increase while some wait, multiplicative decrease when a tick is late.
 
     Whoever is in notices little of a storm then: the others wait, as bytes that nobody has read.
     """
@@ -91,7 +93,7 @@ class Pace:
         self._most = per_s * TICK_S
         self._least = min(self._most, PACE_LEAST * TICK_S)
         self._credit = 0.0
-        self.allowed = self._most
+        self.allowed = min(self._most, PACE_FIRST * TICK_S)
 
     @property
     def per_s(self) -> float:
@@ -103,9 +105,12 @@ class Pace:
         """How many may wait for their turn."""
         return int(self.per_s * LINE_S_MAX)
 
-    def tick(self, late_s: float) -> int:
-        """A tick is over, and it was so late: how many may begin in the next one."""
-        self.allowed = max(self._least, self.allowed / 2) if late_s > TICK_LATE_S else min(self._most, self.allowed + TICK_STEP)
+    def tick(self, late_s: float, *, wanted: bool) -> int:
+        """A tick is over, it was so late, and somebody waits for a turn or nobody: how many may begin in the next one."""
+        if late_s > TICK_LATE_S:
+            self.allowed = max(self._least, self.allowed / 2)
+        elif wanted:  # a pace that nobody has tried says nothing
+            self.allowed = min(self._most, self.allowed + TICK_STEP)
         granted = int(self._credit + self.allowed)
         self._credit += self.allowed - granted
         return granted
@@ -214,7 +219,7 @@ class Gates:
         There is one when the loop is late again and again, and when the refused need longer than a first one is told to wait.
         """
         limit, per_s = self._limit, self._per_s_now
-        needs_s = 2.0 * self._backlog.waiting(self._clock(), per_s) / per_s
+        needs_s = SPREAD * self._backlog.waiting(self._clock(), per_s) / per_s
         if needs_s <= SPREAD_S_MIN and (limit is None or limit.allowed > WINDOW_LATE):
             return 0.0
         self._by_boot.value += 1

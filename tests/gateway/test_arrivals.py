@@ -167,22 +167,23 @@ def test_handshakes_have_turns_who_is_charging_first_and_who_would_wait_too_long
     async def use(site: Site) -> None:
         await site.b.engine.stop()
         a = site.a
-        a.engine.connections.gates.pace = Pace(4)
+        slow, slower = Pace(4), Pace(1)
+        a.engine.connections.gates.pace = slow
         a.engine._arrivals._turns = 1  # type: ignore[union-attr]  # it has a routing
         a.engine.connections.gates.charging = lambda path: path == b"/ocpp/A9"
         async with site.client("A0") as before:  # has the turn that is left
-            clients = site.burst(20, b"GET /ocpp/A1 HTTP/1.1\r\n" + HEADERS)
+            clients = site.burst(slow.room + 4, b"GET /ocpp/A1 HTTP/1.1\r\n" + HEADERS)
             await until(lambda: a.count("gateway.gate.pace") == 4)
-            assert a.count("gateway.in_line") == a.count("gateway.opening") == 16
+            assert a.count("gateway.in_line") == a.count("gateway.opening") == slow.room
             refused = [client for client in clients if readable(client)]
             assert [client.recv(100)[:12] for client in refused] == [b"HTTP/1.1 503"] * 4
             clients += site.burst(1, b"GET /ocpp/A9 HTTP/1.1\r\n" + HEADERS)
             await until(lambda: len(a.heads) > 2)
             assert [head.path for head in a.heads[:3]] == [b"/ocpp/A0", b"/ocpp/A9", b"/ocpp/A1"]
             await echoed(before)
-            turned_away = a.count("gateway.in_line") - 4
-            a.engine.connections.gates.pace = Pace(1)  # it has slowed down
-            await until(lambda: a.count("gateway.in_line") == 4)
+            turned_away = a.count("gateway.in_line") - slower.room
+            a.engine.connections.gates.pace = slower  # it has slowed down
+            await until(lambda: a.count("gateway.in_line") == slower.room)
             assert a.count("gateway.gate.pace") - 4 in (turned_away, turned_away - 1)  # one may have had its turn meanwhile
         for client in clients:
             client.close()

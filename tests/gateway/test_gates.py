@@ -11,6 +11,7 @@ from cpms_actors.base.buckets import TokenBucket
 from cpms_actors.base.settings import Gateway
 from cpms_actors.gateway.engine import Limits, Refused
 from cpms_actors.gateway.gates import (
+    PACE_FIRST,
     PACE_LEAST,
     RETRY_AFTER_S,
     TICK_LATE_S,
@@ -92,7 +93,7 @@ def test_the_more_are_refused_the_later_they_return_and_it_is_forgotten_when_the
     assert backlog.retry_after_s(0.0, 100.0, 0.999) == 14
     told = [backlog.retry_after_s(0.0, 100.0, 0.999) for _ in range(20_000)]
     assert told == sorted(told)
-    assert told[2000] == 5 + 39  # 2000 at half of 100 a second
+    assert told[2000] == 5 + 29  # 2001 at two thirds of 100 a second
     assert told[-1] == 119
     assert backlog.retry_after_s(201.0, 100.0, 0.999) == 14
 
@@ -322,32 +323,40 @@ def test_the_longer_the_queue_the_longer_whoever_starts_waits_up_to_two_minutes(
     for _ in range(1000):
         kept.refusal(b"/1")
         waits.append(kept.boot_wait_s())
-    assert waits[:60] == [0.0] * 60  # ten came in, fifty are ten seconds' worth and no more than a first one is told
-    assert waits[60] == pytest.approx(10.2)
+    assert waits[:76] == [0.0] * 76  # ten came in, 66 are ten seconds' worth and no more than a first one is told
+    assert waits[76] == pytest.approx(10.05)
     assert waits == sorted(waits)
     assert waits[-1] == 120.0
     clock.now = 100.0
     assert kept.boot_wait_s() == 0.0
 
 
-@given(st.integers(1, 10_000), st.lists(st.floats(0, 0.1), max_size=300))
-def test_the_pace_keeps_to_its_bounds_and_gives_no_more_turns_than_it_says(per_s: int, lates_s: list[float]) -> None:
+@given(st.integers(1, 10_000), st.lists(st.tuples(st.floats(0, 0.1), st.booleans()), max_size=300))
+def test_the_pace_keeps_to_its_bounds_and_gives_no_more_turns_than_it_says(per_s: int, ticks: list[tuple[float, bool]]) -> None:
     pace = Pace(per_s)
     least = min(per_s, PACE_LEAST)
     given_out = allowed = 0.0
-    for late_s in lates_s:
+    for late_s, wanted in ticks:
         before = pace.per_s
-        given_out += pace.tick(late_s)
+        given_out += pace.tick(late_s, wanted=wanted)
         allowed += pace.allowed
         assert least - 1e-6 <= pace.per_s <= per_s + 1e-6
-        assert pace.per_s <= before if late_s > TICK_LATE_S else pace.per_s >= before
+        assert pace.per_s <= before if late_s > TICK_LATE_S or not wanted else pace.per_s >= before
     assert allowed - 1.001 <= given_out <= allowed + 0.001
 
 
-def test_the_pace_halves_when_a_tick_is_late_and_is_back_within_seconds() -> None:
+def test_the_pace_grows_while_somebody_waits_and_halves_when_a_tick_is_late() -> None:
     pace = Pace(2000)
-    pace.tick(2 * TICK_LATE_S)
-    assert pace.per_s == 1000
-    for _ in range(int(4 / TICK_S)):
-        pace.tick(0.0)
-    assert pace.per_s == 2000
+    assert pace.per_s == PACE_FIRST
+    for _ in range(int(1 / TICK_S)):
+        pace.tick(0.0, wanted=True)
+    assert pace.per_s == pytest.approx(PACE_FIRST + 200)
+    pace.tick(2 * TICK_LATE_S, wanted=True)
+    assert pace.per_s == pytest.approx((PACE_FIRST + 200) / 2)
+
+
+def test_a_pace_that_nobody_tries_does_not_grow() -> None:
+    pace = Pace(2000)
+    for _ in range(int(60 / TICK_S)):
+        pace.tick(0.0, wanted=False)
+    assert pace.per_s == PACE_FIRST

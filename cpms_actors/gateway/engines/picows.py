@@ -197,7 +197,7 @@ class PicowsEngine:
     @property
     def open_count(self) -> int:
         """See engine.Engine."""
-        return len(self.connections)
+        return len(self.connections) + len(self.connections.endings)
 
     def boot_wait_s(self) -> float:
         """See engine.Engine."""
@@ -235,6 +235,7 @@ class PicowsEngine:
             for connection in self.connections:
                 connection.drop()
             await self._emptied()
+        self.connections.endings.tell_all()
         if self._ticking is not None:
             self._ticking.cancel()
             self._ticking = None

@@ -21,6 +21,7 @@ from picows import WSFrame, WSListener, WSMsgType, WSTransport
 from cpms_actors.gateway import engine
 from cpms_actors.gateway.connections import Connections
 from cpms_actors.gateway.deflate import DEFLATE_BYTES_MIN, BadMessage, Deflate
+from cpms_actors.gateway.endings import Endings
 from cpms_actors.gateway.engine import Door, Limits, Receiver
 from cpms_actors.gateway.gates import Charging
 from cpms_actors.observe.counters import Counters
@@ -74,6 +75,7 @@ class Books(Connections["Connection"]):
     def __init__(self, door: Door, limits: Limits, counters: Counters, charging: Charging) -> None:
         super().__init__(door, limits, counters, charging=charging)
         self.texts: list[tuple[Connection, bytes]] = []
+        self.endings = Endings(limits.connections, counters, self.fault)
         self.pong = b""  # the payload of a pong that `Connection.movable` gives its own parser
 
     def begin(self) -> None:
@@ -255,10 +257,7 @@ class Connection(WSListener):
         self._books.closed(self, code)
         receiver, self.receiver, self._partial = self.receiver, None, None  # the receiver holds us: leave no cycle
         if receiver is not None:
-            try:
-                receiver.on_closed(code, reason)
-            except Exception:  # the boundary, as above
-                self._books.fault("on_closed")
+            self._books.endings.add(receiver, code, reason)
 
     def pause_writing(self) -> None:
         if self.state == _OPEN:
