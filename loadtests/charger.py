@@ -4,15 +4,18 @@ What the charge point decides is its own; here its outputs are carried out, its 
 blocks as if it had a thread: under gevent that is a greenlet.
 """
 
+import ssl
 import time
 from collections import deque
 from collections.abc import Callable
 from typing import Final
 
 import msgspec
+from msgspec import Struct
 
 from cpms_actors.simulator.charge_point import ChargePoint
 from cpms_actors.simulator.options import SUBPROTOCOLS, Close, Connect, Output, Send
+from loadtests.dialects import TABLE
 from loadtests.report import ChargerReport, SessionReport, Sign
 from loadtests.verdict import ANSWER_S_MAX
 from loadtests.wire import Refused, Wire
@@ -33,14 +36,21 @@ class NoAnswer(Exception):
     """A CALL was not answered in time, or with a CALLERROR."""
 
 
-class Charger:
-    """One of them. `host`, `port` and `path` (before the identity) are the server's; it dials from `source`, or from any address."""
+class Server(Struct, frozen=True):
+    """Where chargers dial: `path` is before the identity, `tls` for what is wss."""
 
-    def __init__(
-        self, point: ChargePoint, host: str, port: int, path: str, source: str | None, password: str, token: str, record: Record
-    ) -> None:
+    host: str
+    port: int
+    path: str
+    tls: ssl.SSLContext | None
+
+
+class Charger:
+    """One of them. It dials from `source`, or from any address."""
+
+    def __init__(self, point: ChargePoint, server: Server, source: str | None, password: str, token: str, record: Record) -> None:
         self.point = point
-        self._host, self._port, self._path, self._source = host, port, f"{path}/{point.identity}", source
+        self._server, self._source = server, source
         self._password, self._token, self._record = password, token, record
         self._wire: Wire | None = None
         self._admitted_at: float | None = None
@@ -58,7 +68,7 @@ class Charger:
         if sign == "admitted":
             return self._admitted_at is not None and point.online
         if sign == "charging":
-            return any(session.running and session.transaction is not None for session in point.sessions.values())
+            return any(session.running and session.acknowledged for session in point.sessions.values())
         if sign == "done":
             return not point.sessions and not point.queue_length
         if sign == "finished":
@@ -75,9 +85,10 @@ class Charger:
         """See `scenario.Fleet`."""
         self._deaf = True
 
-    def say(self, text: str) -> None:
+    def say_rubbish(self, number: int) -> None:
         """See `scenario.Fleet`."""
-        self._sayings.append(text)
+        rubbish = TABLE[self.point.version].rubbish
+        self._sayings.append(rubbish[number % len(rubbish)])
 
     def cut(self) -> None:
         """The network fails now, whatever the charger is doing."""
@@ -107,6 +118,7 @@ class Charger:
             timeouts=counts.timeouts + self._handshakes_late,
             errors=counts.errors,
             connections=counts.connections,
+            version=self.point.version,
             failures=tuple(self.point.failures[:FAILURES_MAX]),
             sessions=tuple(
                 SessionReport(facts.energy_wh, len(facts.register), facts.acknowledged, facts.outcome == "completed")
@@ -140,14 +152,15 @@ class Charger:
         fault: Exception | None = None
         try:
             wire.open(
-                self._host,
-                self._port,
-                self._path,
+                self._server.host,
+                self._server.port,
+                f"{self._server.path}/{self.point.identity}",
                 subprotocol=SUBPROTOCOLS[self.point.version],
                 identity=self.point.identity,
                 password=self._password,
                 timeout_s=ANSWER_S_MAX,
                 source=self._source,
+                tls=self._server.tls,
             )
         except (Refused, OSError) as error:
             self._handshakes_late += isinstance(error, TimeoutError)

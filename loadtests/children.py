@@ -2,7 +2,6 @@
 
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from threading import Timer
@@ -18,7 +17,7 @@ _INTERRUPTIONS: Final = (signal.SIGINT, signal.SIGTERM)
 def child(
     arguments: Sequence[str], environment: Mapping[str, str] | None = None, log: IO[bytes] | None = None
 ) -> Iterator["subprocess.Popen[bytes]"]:
-    """Run `python ARGUMENTS` with pipes for stdin and stdout; stderr goes to `log`, or is this process's own.
+    """Run a program, by its whole path, with pipes for stdin and stdout; stderr goes to `log`, or is this process's own.
 
     At the end of the block it is asked to stop, and after STOP_S_MAX killed. An interruption waits until the child is known to the
     block: it could be neither stopped nor found otherwise.
@@ -30,7 +29,7 @@ def child(
 
     try:
         process = subprocess.Popen(
-            exec_child.command((sys.executable, *arguments)),  # the kernel stops it when this process is gone
+            exec_child.command(arguments),  # the kernel stops it when this process is gone
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=log,

@@ -29,6 +29,7 @@ from cpms_actors.bus.verbs_words import Request, Response
 from cpms_actors.domain.tariff import Component
 from cpms_actors.node.data_dir import attach, is_external
 from cpms_actors.observe import logs
+from loadtests.dialects import TABLE, Command, Dialect, Ocpp, version_of
 from loadtests.report import Billed, StormReport, Truth
 from loadtests.scenario import Scenario
 
@@ -82,14 +83,16 @@ class _Desk:
     async def add_token(self, token: str) -> None:
         await self.put(verbs.TOKEN_ADD, registry.TokenAdd(id=token), verbs.TOKEN_SET, registry.TokenSet(id=token, status="Accepted"))
 
-    async def add_charger(self, charger: str, password: str) -> None:
-        new = registry.ChargerAdd(charger=charger, password=password)
-        known = registry.ChargerSet(charger=charger, password=password, security_profile=1, enabled=True)
+    async def add_charger(self, charger: str, password: str, profile: int) -> None:
+        new = registry.ChargerAdd(charger=charger, password=password, security_profile=profile)
+        known = registry.ChargerSet(charger=charger, password=password, security_profile=profile, enabled=True)
         await self.put(verbs.CHARGER_ADD, new, verbs.CHARGER_SET, known)
 
 
-def register(operator: Nats, chargers: Iterable[str], password: str, tokens: Iterable[str], *, price: bool) -> None:
+def register(operator: Nats, chargers: Iterable[str], password: str, tokens: Iterable[str], *, price: bool, tls: bool = False) -> None:
     """Let chargers and tokens in, new or known. `price`: also a tariff for the whole tenant, for a system of the laboratory's own.
+
+    Chargers that come with `tls` are of security profile 2, others of 1.
 
     Raises Unavailable when nobody answers, VerbFailed when the system refuses.
     """
@@ -101,7 +104,7 @@ def register(operator: Nats, chargers: Iterable[str], password: str, tokens: Ite
             await desk.ask(verbs.TARIFF_SET, ledger.TariffSet(id=TARIFF, currency="EUR", components=energy, valid_from=since))
             await desk.ask(verbs.TARIFF_ASSIGN, ledger.TariffAssign(scope="tenant", tariff=TARIFF))
         await asyncio.gather(*(desk.add_token(token) for token in tokens))
-        await asyncio.gather(*(desk.add_charger(charger, password) for charger in chargers))
+        await asyncio.gather(*(desk.add_charger(charger, password, 2 if tls else 1) for charger in chargers))
 
     _run(operator, work)
 
@@ -123,11 +126,14 @@ def truth(operator: Nats, report: StormReport, chargers: Iterable[str], past_s: 
     return _run(operator, work)
 
 
-def operate(operator: Nats, storm: Scenario, chargers: Sequence[str], token: str, seconds: float) -> list[str]:
-    """What an operator does while the storm is on; the reasons to fail that come of it. Raises as `register` does."""
+def operate(operator: Nats, storm: Scenario, chargers: Sequence[str], token: str, ocpp: Ocpp, seconds: float) -> list[str]:
+    """What an operator does while the storm is on; the reasons to fail that come of it. Raises as `register` does.
+
+    `chargers` are the first of the fleet.
+    """
 
     async def work(desk: _Desk) -> list[str]:
-        return await storm.operate(Operator(desk, chargers, token, datetime.now(UTC)), seconds)
+        return await storm.operate(Operator(desk, chargers, token, ocpp, datetime.now(UTC)), seconds)
 
     return _run(operator, work)
 
@@ -135,9 +141,10 @@ def operate(operator: Nats, storm: Scenario, chargers: Sequence[str], token: str
 class Operator:
     """See `scenario.Desk`."""
 
-    def __init__(self, desk: _Desk, chargers: Sequence[str], token: str, began: datetime) -> None:
+    def __init__(self, desk: _Desk, chargers: Sequence[str], token: str, ocpp: Ocpp, began: datetime) -> None:
         self.token = token
         self.chargers = chargers
+        self._dialects = {charger: TABLE[version_of(ocpp, place)] for place, charger in enumerate(chargers)}
         self._desk, self._began = desk, began
 
     async def until(self, true: Callable[[], Awaitable[bool]], seconds: float) -> bool:
@@ -158,19 +165,18 @@ class Operator:
     async def charging(self, some: Sequence[str] | None = None) -> bool:
         return (await self.transactions()).keys() >= set(self.chargers if some is None else some)
 
-    async def transactions(self) -> Mapping[str, int]:
-        return {view.charger: int(view.transaction) for view in await _sessions(self._desk, self._began) if view.status == "Active"}
+    async def transactions(self) -> Mapping[str, str]:
+        return {view.charger: view.transaction for view in await _sessions(self._desk, self._began) if view.status == "Active"}
 
     async def rollout(self) -> None:
         await self._desk.ask(verbs.NODE_ROLLOUT, fleet.NodeRollout(timeout_s=ASK_S_MAX - 5))
 
-    async def call_all(
-        self, action: str, payload: Callable[[str], Mapping[str, object]], some: Sequence[str] | None = None
-    ) -> set[str]:
+    async def call_all(self, command: Callable[[Dialect, str], Command], some: Sequence[str] | None = None) -> set[str]:
         chosen = self.chargers if some is None else some
 
         async def call(charger: str) -> bool:
-            request = fleet.ChargerCall(charger=charger, action=action, payload=dict(payload(charger)), timeout_s=ASK_S_MAX - 5)
+            said = command(self._dialects[charger], charger)
+            request = fleet.ChargerCall(charger=charger, action=said.action, payload=dict(said.payload), timeout_s=ASK_S_MAX - 5)
             try:
                 return not (await self._desk.ask(verbs.CHARGER_CALL, request)).refused
             except (VerbFailed, Unavailable):
@@ -195,6 +201,7 @@ async def _look(desk: _Desk, report: StormReport, chargers: frozenset[str], past
         active=tuple(Billed(one.charger, one.id, one.energy_wh) for one in sessions if one.status != "Ended"),
         cdrs=tuple(Billed(one.charger, one.session, one.energy_wh) for one in cdrs),
         firmware={view.charger: view.firmware for view in seen},
+        ocpp={view.charger: view.ocpp for view in seen},
         parked=tuple(parked),
     )
 

@@ -60,10 +60,10 @@ class FirmwareRollout(Scenario):
         charges, updates = halves(desk.chargers)
         if not (await desk.until(desk.connected, ANSWER_S_MAX) and await desk.until(lambda: desk.charging(charges), ANSWER_S_MAX)):
             return ["the chargers were not all connected, or half of them not charging, when the operator began"]
-        order = {"location": LOCATION, "retrieveDate": datetime.now(UTC).isoformat()}
+        now = datetime.now(UTC)
         refused: set[str] = set()
         for wave in range(WAVES):
-            refused |= await desk.call_all("UpdateFirmware", lambda _: order, updates[wave::WAVES])
+            refused |= await desk.call_all(lambda dialect, _: dialect.update(LOCATION, now), updates[wave::WAVES])
             await desk.rest(seconds / WAVES)
         return [named("would not update", refused)] if refused else []
 

@@ -62,8 +62,8 @@ class Fleet:
     def stop_reading(self, some: Sequence[str] | None = None) -> None:
         self._do(Deed("stop-reading"), some)
 
-    def say(self, text: str, some: Sequence[str] | None = None) -> None:
-        self._do(Deed("say", text=text), some)
+    def say_rubbish(self, number: int, some: Sequence[str] | None = None) -> None:
+        self._do(Deed("say-rubbish", number=number), some)
 
     def until(self, sign: Sign, seconds: float, otherwise: str, some: Sequence[str] | None = None) -> None:
         deadline = time.monotonic() + seconds

@@ -1,8 +1,8 @@
 """Poison chargers: one in a hundred sends rubbish between its messages, once a second; the others are good.
 
 It models broken firmware and idle curiosity. All chargers are in a transaction and send MeterValues every second; the poisonous
-ones, at least one, also send what RUBBISH lists: no JSON, frames that are none, unknown actions, payloads of the wrong shape, endless
-ids.
+ones, at least one, also send the rubbish of their dialect: no JSON, frames that are none, unknown actions, payloads of the wrong
+shape, endless ids.
 
 What must hold:
 
@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from typing import TypeVar
 
 from loadtests.all_charging import AllCharging
+from loadtests.dialects import TABLE, UNUSABLE
 from loadtests.report import StormReport, Truth
 from loadtests.scenario import Fleet
 from loadtests.verdict import named
@@ -22,20 +23,7 @@ from loadtests.verdict import named
 T = TypeVar("T")
 
 ONE_IN = 100
-RUBBISH = (
-    "rubbish",
-    "[]",
-    "{}",
-    '[2,"p1"]',
-    '[2,"p2","Fly",{}]',
-    '[2,"p3","StatusNotification",{"connectorId":"one"}]',
-    '[2,"p4","MeterValues",[]]',
-    f'[2,"{"p" * 300}","Heartbeat",{{}}]',
-    '[9,"p5",{}]',
-    '[3,"p6",{}]',
-    "[" * 2000,
-)
-UNUSABLE = ("p2", "p3")  # of these at least the system keeps each, whenever it comes
+RUBBISH_EACH = len(TABLE["1.6"].rubbish)
 
 
 class PoisonChargers(AllCharging):
@@ -47,7 +35,7 @@ class PoisonChargers(AllCharging):
 
     def trouble(self, fleet: Fleet, seconds: float) -> None:
         for number in range(round(seconds)):
-            fleet.say(RUBBISH[number % len(RUBBISH)], poisonous(fleet.chargers))
+            fleet.say_rubbish(number, poisonous(fleet.chargers))
             fleet.rest(1.0)
 
     def judge(self, report: StormReport, truth: Truth) -> list[str]:
@@ -56,8 +44,8 @@ class PoisonChargers(AllCharging):
         good = set(truth.parked) - bad
         if good:
             reasons.append(named("that sent no rubbish have messages parked", good))
-        if report.seconds >= len(RUBBISH):
-            unseen = {identity for identity in bad if truth.parked.count(identity) < len(UNUSABLE)}
+        if report.seconds >= RUBBISH_EACH:
+            unseen = {identity for identity in bad if truth.parked.count(identity) < UNUSABLE}
             if unseen:
                 reasons.append(named("whose rubbish is nowhere to be seen", unseen))
         return reasons

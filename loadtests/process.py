@@ -1,6 +1,7 @@
 """Locust's process, seen from the laboratory's: started with an order, asked for a report, ended whatever happens."""
 
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Final
@@ -21,7 +22,7 @@ def storm_process(order: Order, longest_s: float) -> Iterator[StormReport]:
 
     Raises Unavailable when there is none after `longest_s` or the process failed; its stderr is passed on.
     """
-    with child(["-m", "loadtests.storm"]) as process:
+    with child([sys.executable, "-m", "loadtests.storm"]) as process:
         yield _reported(process, order, longest_s)
         if order.joining:
             _let_go(process)

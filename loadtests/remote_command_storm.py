@@ -1,7 +1,7 @@
 """A remote command storm: an operator starts every charger, and stops every charger, as fast as the system takes the calls.
 
-It models an app after a price change, and an operator's script. A car stands at each charger; RemoteStartTransaction goes to all of
-them, many at once; they charge for --seconds, with MeterValues every second; then RemoteStopTransaction goes to all.
+It models an app after a price change, and an operator's script. A car stands at each charger; a remote start goes to all of
+them, many at once; they charge for --seconds, with a reading every second; then a remote stop goes to all.
 
 What must hold:
 
@@ -36,13 +36,13 @@ class RemoteCommandStorm(Scenario):
     async def operate(self, desk: Desk, seconds: float) -> list[str]:
         if not await desk.until(desk.connected, 2 * ANSWER_S_MAX):
             return ["the chargers were not all connected when the operator began"]
-        started = await desk.call_all("RemoteStartTransaction", lambda charger: {"connectorId": 1, "idTag": desk.token})
+        started = await desk.call_all(lambda dialect, charger: dialect.start(desk.token))
         reasons = [named("would not be started", started)] if started else []
         if not await desk.until(desk.charging, ANSWER_S_MAX):
             return [*reasons, "the chargers were not all charging when the operator would have stopped them"]
         await desk.rest(seconds)
         transactions = await desk.transactions()
-        stopped = await desk.call_all("RemoteStopTransaction", lambda charger: {"transactionId": transactions.get(charger, -1)})
+        stopped = await desk.call_all(lambda dialect, charger: dialect.stop(transactions.get(charger, "-1")))
         return [*reasons, named("would not be stopped", stopped)] if stopped else reasons
 
     def judge(self, report: StormReport, truth: Truth) -> list[str]:

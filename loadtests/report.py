@@ -5,18 +5,20 @@ from typing import Literal
 
 from msgspec import Struct
 
-# What can be seen of a charger. Connected and booted since the last cut; in a transaction whose id it knows; without a session or
-# anything left to tell; all plans carried out and told; not one of those that stopped reading and were not cut off yet; restarted with
-# another firmware, and the system told.
+from loadtests.dialects import Ocpp
+
+# What can be seen of a charger. Connected and booted since the last cut; in a transaction of which the system knows; without a session
+# or anything left to tell; all plans carried out and told; not one of those that stopped reading and were not cut off yet; restarted
+# with another firmware, and the system told.
 Sign = Literal["admitted", "charging", "done", "finished", "reading", "updated"]
 
 
 class Deed(Struct, frozen=True):
-    """What is done to chargers: to some, or to all that there are. `text` is what they say."""
+    """What is done to chargers: to some, or to all that there are. `number` is of the rubbish that they say."""
 
-    kind: Literal["cut", "show-token", "stop-reading", "say"]
+    kind: Literal["cut", "show-token", "stop-reading", "say-rubbish"]
     some: tuple[str, ...] | None = None
-    text: str = ""
+    number: int = 0
 
 
 class Watch(Struct, frozen=True):
@@ -30,7 +32,8 @@ class Order(Struct, frozen=True):
     """What the storm's process is to do. `url` without tenant and identity; `seconds` as the scenario reads it.
 
     `report`: the folder of Locust's own reports. `web_port`: where its web page is to be seen, on loopback. `processes`: so many have
-    the chargers, and `joining` from elsewhere, for whom the master listens at `bind`. Chargers dial from `sources` addresses.
+    the chargers, and `joining` from elsewhere, for whom the master listens at `bind`. Chargers dial from `sources` addresses, and speak
+    `ocpp`. Where the URL is wss://, `ca` is the PEM of those who may vouch for the server; None: those whom the machine trusts.
     """
 
     scenario: str
@@ -45,6 +48,8 @@ class Order(Struct, frozen=True):
     joining: int = 0
     bind: tuple[str, int] = ("127.0.0.1", 0)
     sources: int = 1
+    ocpp: Ocpp = "1.6"
+    ca: str | None = None
 
 
 class Share(Struct, frozen=True):
@@ -92,7 +97,8 @@ class ChargerReport(Struct, frozen=True):
     """One charger's view of the storm.
 
     `admitted`: connected and booted when the scenario ended. `back_s`: from the cut to the accepted boot; None when nothing was cut,
-    or when it never came back. `timeouts`: answers and handshakes that it waited for in vain. `failures` are sentences.
+    or when it never came back. `timeouts`: answers and handshakes that it waited for in vain. `failures` are sentences. `version`: of
+    OCPP.
     """
 
     identity: str
@@ -103,6 +109,7 @@ class ChargerReport(Struct, frozen=True):
     failures: tuple[str, ...] = ()
     sessions: tuple[SessionReport, ...] = ()
     connections: int = 0
+    version: str = "1.6"
 
 
 class SquadReport(Struct, frozen=True):
@@ -145,7 +152,7 @@ class Billed(Struct, frozen=True):
 class Truth(Struct, frozen=True):
     """What the system says after the storm: who is connected, who booted since the cut (or the start), what was charged since.
 
-    `firmware` of each charger, as it was told at its last boot.
+    `firmware` of each charger, as it was told at its last boot, and the version of `ocpp` that it speaks.
     """
 
     connected: frozenset[str]
@@ -154,4 +161,5 @@ class Truth(Struct, frozen=True):
     active: tuple[Billed, ...] = ()
     cdrs: tuple[Billed, ...] = ()
     firmware: Mapping[str, str | None] = {}
+    ocpp: Mapping[str, str | None] = {}
     parked: tuple[str, ...] = ()  # of each message that the system could not use, the charger

@@ -7,6 +7,7 @@ from typing import Final, Protocol
 
 from cpms_actors.simulator.options import Options, Quirks
 from cpms_actors.simulator.session import SessionPlan
+from loadtests.dialects import Command, Dialect
 from loadtests.report import Sign, StormReport, Truth
 from loadtests.shape import Stage
 from loadtests.verdict import ANSWER_S_MAX
@@ -54,8 +55,8 @@ class Fleet(Protocol):
     def stop_reading(self, some: Sequence[str] | None = None) -> None:
         """From its next turn on a charger reads nothing, and sends Heartbeats as fast as they are taken, until it is cut off."""
 
-    def say(self, text: str, some: Sequence[str] | None = None) -> None:
-        """At its next turn a charger also sends this, whatever it is."""
+    def say_rubbish(self, number: int, some: Sequence[str] | None = None) -> None:
+        """At its next turn a charger also sends this one of its dialect's rubbish; after the last comes the first again."""
 
     def until(self, sign: Sign, seconds: float, otherwise: str, some: Sequence[str] | None = None) -> None:
         """Wait until all have the sign; after `seconds` go on, and those that do not have it are a reason to fail."""
@@ -85,17 +86,15 @@ class Desk(Protocol):
         """Whether all, or some, are in a transaction."""
         ...
 
-    async def transactions(self) -> Mapping[str, int]:
-        """The transaction of each that is in one."""
+    async def transactions(self) -> Mapping[str, str]:
+        """The transaction of each that is in one, as its charger knows it."""
         ...
 
     async def rollout(self) -> None:
         """Have every worker replaced by a new process. What does not go well is a reason to fail."""
 
-    async def call_all(
-        self, action: str, payload: Callable[[str], Mapping[str, object]], some: Sequence[str] | None = None
-    ) -> set[str]:
-        """Send a call to each charger, or to some, many at once; those that refused it or did not answer."""
+    async def call_all(self, command: Callable[[Dialect, str], Command], some: Sequence[str] | None = None) -> set[str]:
+        """Send a command to each charger, or to some, many at once, in its dialect; those that refused it or did not answer."""
         ...
 
 

@@ -10,8 +10,10 @@ from urllib.parse import urlsplit
 
 from cpms_actors.simulator.charge_point import ChargePoint
 from loadtests import scenario
-from loadtests.charger import Charger, Record
+from loadtests.charger import Charger, Record, Server
+from loadtests.dialects import version_of
 from loadtests.report import Deed, Order, SquadReport, Watch
+from loadtests.wire import trust
 
 PULSE_S: Final = 0.1
 LOOPBACK: Final = IPv4Address("127.0.0.1")  # and all of 127.0.0.0/8 is this machine's, without any configuration
@@ -24,7 +26,8 @@ class Squad:
         storm = scenario.load(order.scenario)
         options = storm.options()
         url = urlsplit(order.url)
-        host, port, path = url.hostname or "", url.port or 80, url.path.rstrip("/")
+        tls = trust(order.ca) if url.scheme == "wss" else None
+        server = Server(url.hostname or "", url.port or 80, url.path.rstrip("/"), tls)
         self._record = record
         self._latencies_ms = array("d")
         self._watch: Watch | None = None
@@ -33,8 +36,8 @@ class Squad:
         def charger(place: int) -> Charger:
             identity = order.chargers[place]
             plans = storm.plans(order.token, place / len(order.chargers), order.seconds)
-            point = ChargePoint(identity, "1.6", plans, options, Random(identity))
-            return Charger(point, host, port, path, source_of(place, order.sources), order.password, order.token, self._keep)
+            point = ChargePoint(identity, version_of(order.ocpp, place), plans, options, Random(identity))
+            return Charger(point, server, source_of(place, order.sources), order.password, order.token, self._keep)
 
         self._chargers = {order.chargers[place]: charger(place) for place in range(number, len(order.chargers), of)}
 
@@ -67,7 +70,7 @@ class Squad:
             elif deed.kind == "stop-reading":
                 charger.stop_reading()
             else:
-                charger.say(deed.text)
+                charger.say_rubbish(deed.number)
 
     def watch(self, watch: Watch | None) -> None:
         """What `missing` is about from now on."""

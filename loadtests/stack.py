@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -35,6 +36,7 @@ def scratch_stack(workers: int = 1) -> Iterator[Stack]:
     try:
         folder.chmod(0o711)  # Postgres, which may run as another user, walks through
         command = [
+            sys.executable,
             "-m",
             "cpms_actors.cli.main",
             "up",

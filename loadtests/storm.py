@@ -46,7 +46,7 @@ def hands_of(order: Order, environment: Environment, *, shaped: bool) -> Iterato
     crew = Crew(master, order)
     with ExitStack() as stack:
         for number in range(order.processes):
-            command = ["-m", "loadtests.member", order.bind[0], str(master.server.port), str(number)]
+            command = [sys.executable, "-m", "loadtests.member", order.bind[0], str(master.server.port), str(number)]
             crew.started(number, stack.enter_context(child(command)))
         yield master, crew
 

@@ -9,6 +9,7 @@ from typing import Final, Literal
 
 from msgspec import Struct
 
+from loadtests.dialects import Ocpp
 from loadtests.report import StormReport, Truth
 
 ANSWER_S_MAX: Final = 30.0  # how long a charger waits for an answer
@@ -20,7 +21,7 @@ Rule = Callable[[StormReport, Truth], list[str]]
 class Verdict(Struct, frozen=True):
     """What is printed. `seconds` is the whole run; the latencies are of answers; `back_s` is when the last charger was back.
 
-    `lag_ms`: how late the laboratory itself was, at most; what is no greater says little about the system.
+    `lag_ms`: how late the laboratory itself was, at most; what is no greater says little about the system. `ocpp`: as ordered.
     """
 
     verdict: Literal["pass", "fail"]
@@ -36,9 +37,12 @@ class Verdict(Struct, frozen=True):
     answers: int
     back_s: float | None
     lag_ms: float
+    ocpp: Ocpp
 
 
-def judge(scenario: str, report: StormReport, truth: Truth, rule: Rule, seconds: float, *, may_park: bool = False) -> Verdict:
+def judge(
+    scenario: str, report: StormReport, truth: Truth, rule: Rule, seconds: float, *, may_park: bool = False, ocpp: Ocpp = "1.6"
+) -> Verdict:
     """Pass when there is no reason to fail. A charger counts as admitted only if both sides say so.
 
     Unless it `may_park`, a message that the system could not use is a reason.
@@ -46,10 +50,12 @@ def judge(scenario: str, report: StormReport, truth: Truth, rule: Rule, seconds:
     everyone = {charger.identity for charger in report.chargers}
     own_view = {charger.identity for charger in report.chargers if charger.admitted}
     admitted = own_view & truth.connected & truth.booted
+    misheard = {charger.identity for charger in report.chargers if truth.ocpp.get(charger.identity) != charger.version}
     reasons = [
         *_named("never connected and booted, by their own account", everyone - own_view),
         *_named("not connected, by the system's account", own_view - truth.connected),
         *_named("not booted since, by the system's account", own_view - truth.booted),
+        *_named("of another version of OCPP, by the system's account", misheard & admitted),
         *_answers(report),
         *_named("with messages that the system could not use", set() if may_park else set(truth.parked)),
         *report.late,
@@ -70,6 +76,7 @@ def judge(scenario: str, report: StormReport, truth: Truth, rule: Rule, seconds:
         answers=report.answers,
         back_s=max(back, default=None),
         lag_ms=report.lag_ms,
+        ocpp=ocpp,
     )
 
 

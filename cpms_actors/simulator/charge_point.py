@@ -31,7 +31,7 @@ from cpms_actors.simulator.registration import Registration, RegistrationStatus
 from cpms_actors.simulator.session import Sample, Session, SessionFacts, SessionPlan
 from cpms_actors.simulator.v2 import Words2
 from cpms_actors.simulator.v16 import Words16
-from cpms_actors.simulator.words import Setting, Words
+from cpms_actors.simulator.words import REBOOTS, Setting, Words
 
 FAILURES_MAX = 100
 REMOTE_PLAN = SessionPlan("", charging_s=None, parking_s=None, authorize_after_s=None)
@@ -114,7 +114,7 @@ class ChargePoint:
         self._arrive(now)
         if self._link.state is LinkState.CONNECTING:
             self.counts.connections_failed += 1
-        reboot = self._registration.status is None and self._registration.reason == "RemoteReset"
+        reboot = self._registration.status is None and self._registration.reason in REBOOTS
         if self._link.lost(now, reboot, retry_after_s):
             self._fail(f"gave up connecting: {reason}")
         for call in self._outbox.connection_lost():
@@ -251,8 +251,7 @@ class ChargePoint:
                 self._close(Close(reason="the network fails", abort=True))
             elif self._desk.reset_due(now):
                 self._desk.reset_done()
-                self._firmware.rebooted()
-                self._registration.power_cycle("RemoteReset")
+                self._registration.power_cycle("FirmwareUpdate" if self._firmware.rebooted() else "RemoteReset")
                 self._reported.clear()
                 self._close(Close(reason="reboot"))
         elif self._link.should_connect(now):

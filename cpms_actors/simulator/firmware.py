@@ -49,10 +49,12 @@ class Firmware:
         self._tell("Installing")
         return True
 
-    def rebooted(self) -> None:
-        """The charge point restarts."""
-        if self._stage == "installing":
-            self._stage, self.version = "booted", self._new
+    def rebooted(self) -> bool:
+        """The charge point restarts. Whether it does so with another firmware."""
+        if self._stage != "installing":
+            return False
+        self._stage, self.version = "booted", self._new
+        return True
 
     def accepted(self) -> None:
         """The server has accepted a boot."""

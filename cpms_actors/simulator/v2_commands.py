@@ -5,7 +5,7 @@ from typing import Any, Final, Literal
 
 from msgspec import Struct
 
-from cpms_actors.simulator.words import ECHO_VENDOR, Command, Setting, Station, Trigger, command
+from cpms_actors.simulator.words import ECHO_VENDOR, Command, FirmwareWord, Request, Setting, Station, Trigger, command
 
 _TRIGGERS: Final[dict[str, Trigger]] = {
     "BootNotification": "BootNotification",
@@ -96,6 +96,20 @@ class DataTransfer(Struct, frozen=True, gc=False):
     vendorId: str
     messageId: str | None = None
     data: Any = None
+
+
+class FirmwareFile(Struct, frozen=True, gc=False):
+    location: str
+
+
+class UpdateFirmware(Struct, frozen=True, gc=False):
+    requestId: int
+    firmware: FirmwareFile
+
+
+class FirmwareStatusNotification(Struct, frozen=True, gc=False):
+    status: str
+    requestId: int
 
 
 class ClearCache(Struct, frozen=True, gc=False):
@@ -223,6 +237,13 @@ def _data_transfer(station: Station, request: DataTransfer) -> Struct:
     return DataTransferAnswer("Accepted", request.data)
 
 
+def _update_firmware(station: Station, request: UpdateFirmware) -> Struct:
+    def say(word: FirmwareWord) -> Request:
+        return Request("FirmwareStatusNotification", FirmwareStatusNotification(word, request.requestId))
+
+    return _accepted(station.update_firmware(request.firmware.location, say))  # one at a time; none is cancelled for another
+
+
 def _clear_cache(station: Station, request: ClearCache) -> Struct:
     return _accepted(True)
 
@@ -238,5 +259,6 @@ COMMANDS: Final[Mapping[str, Command]] = {
     "UnlockConnector": command(UnlockConnector, _unlock),
     "GetTransactionStatus": command(GetTransactionStatus, _transaction_status),
     "DataTransfer": command(DataTransfer, _data_transfer),
+    "UpdateFirmware": command(UpdateFirmware, _update_firmware),
     "ClearCache": command(ClearCache, _clear_cache),
 }

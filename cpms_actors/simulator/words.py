@@ -15,7 +15,8 @@ from cpms_actors.simulator.options import Version
 from cpms_actors.simulator.queue import TransactionMessage
 from cpms_actors.simulator.session import Sample
 
-BootReason = Literal["PowerUp", "RemoteReset", "Triggered"]
+BootReason = Literal["PowerUp", "RemoteReset", "FirmwareUpdate", "Triggered"]
+REBOOTS: Final = frozenset({"RemoteReset", "FirmwareUpdate"})  # the station restarts by itself
 Trigger = Literal["BootNotification", "Heartbeat", "StatusNotification", "MeterValues", "TransactionEvent"]
 FirmwareWord = Literal["Downloading", "Downloaded", "Installing", "Installed"]
 ConfigureStatus = Literal["Accepted", "Rejected", "NotSupported"]

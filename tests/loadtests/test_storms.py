@@ -2,7 +2,9 @@
 
 import json
 import os
+import shutil
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -19,13 +21,15 @@ from typing import Any
 
 import psutil
 import pytest
+from balancer import is_installed, needs_haproxy
 from running import RunningCpms, die_with_parent
 
 from cpms_actors.base.settings import Gateway
 from cpms_actors.bus import verbs
 from cpms_actors.bus import verbs_ledger as ledger
 from cpms_actors.node.data_dir import free_port
-from loadtests.wire import Refused, Wire
+from loadtests.terminator import NODES, terminator
+from loadtests.wire import Refused, Wire, trust
 
 ROOM = 8  # for connections, in the stack that is too small
 PASSWORD = "a-password-of-twenty"
@@ -113,19 +117,21 @@ def test_a_meter_flood_is_answered_and_billed() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "seconds"),
+    ("name", "seconds", "ocpp"),
     [
-        ("flapping-links", 4),
-        ("firmware-rollout", 5),
-        ("poison-chargers", 11),
-        ("slow-readers", 60),
-        ("remote-command-storm", 3),
-        ("roaming-peak", 3),
+        ("flapping-links", 4, "1.6"),
+        ("firmware-rollout", 5, "mixed"),
+        ("poison-chargers", 11, "1.6"),
+        ("slow-readers", 60, "1.6"),
+        ("remote-command-storm", 3, "mixed"),
+        ("roaming-peak", 3, "1.6"),
+        ("power-outage", 10, "2.0.1"),
+        ("remote-command-storm", 1, "2.1"),
     ],
 )
-def test_a_storm_is_borne(running_cpms: RunningCpms, name: str, seconds: int) -> None:
-    code, verdict = verdict_of(name, "--chargers", "40", "--seconds", str(seconds), *on(running_cpms))
-    assert (code, verdict["verdict"], verdict["reasons"]) == (0, "pass", [])
+def test_a_storm_is_borne(running_cpms: RunningCpms, name: str, seconds: int, ocpp: str) -> None:
+    code, verdict = verdict_of(name, "--chargers", "40", "--seconds", str(seconds), "--ocpp", ocpp, *on(running_cpms))
+    assert (code, verdict["verdict"], verdict["reasons"], verdict["ocpp"]) == (0, "pass", [], ocpp)
     assert (verdict["chargers"], verdict["admitted"], verdict["timeouts"]) == (40, 40, 0)
     if name == "slow-readers":
         assert verdict["seconds"] > Gateway().pong_deadline_s, "it was the server that lost patience"
@@ -192,7 +198,7 @@ def test_nobody_is_disconnected_by_a_rollout_under_a_meter_flood() -> None:
 
 
 def test_what_was_queued_for_hours_is_told_and_billed_once() -> None:
-    code, verdict = verdict_of("replay-storm", "--chargers", "40", "--seconds", "40")
+    code, verdict = verdict_of("replay-storm", "--chargers", "40", "--seconds", "40", "--ocpp", "mixed")
     assert (code, verdict["verdict"], verdict["reasons"]) == (0, "pass", [])
     assert verdict["answers"] > 40 * 3 * 10
 
@@ -202,6 +208,65 @@ def test_a_charger_that_is_not_registered_is_a_reason_to_fail_and_nothing_stays(
     assert (code, verdict["verdict"], verdict["admitted"]) == (1, "fail", 4)
     assert "1 charger left out after the cut: STORM-00005" in verdict["reasons"]
     assert left_of(scratch) == []
+
+
+def test_a_charger_of_201_that_is_not_registered_is_a_reason_to_fail(running_cpms: RunningCpms) -> None:
+    arguments = ["--chargers", "50", "--seconds", "1", "--unregistered", "1", "--ocpp", "2.0.1"]  # no other storm here has so many
+    code, verdict = verdict_of("power-outage", *arguments, *on(running_cpms))
+    assert (code, verdict["verdict"], verdict["admitted"]) == (1, "fail", 49)
+    assert "1 charger left out after the cut: STORM-00050" in verdict["reasons"]
+
+
+@needs_haproxy
+def test_a_storm_goes_through_tls_in_front_of_a_stack_of_its_own() -> None:
+    code, verdict = verdict_of("power-outage", "--chargers", "40", "--seconds", "10", "--ocpp", "mixed", "--tls")
+    assert (code, verdict["verdict"], verdict["reasons"]) == (0, "pass", [])
+    assert (verdict["chargers"], verdict["admitted"], verdict["timeouts"]) == (40, 40, 0)
+
+
+@needs_haproxy
+def test_chargers_believe_only_a_server_that_proves_who_it_is(running_cpms: RunningCpms, tmp_path: Path) -> None:
+    _, _, inner, path = running_cpms.ws_url.split("/")
+    data = ["--data", str(running_cpms.directory / ".cpms")]
+    storm_of_two = ["power-outage", "--chargers", "2", "--seconds", "5", *data]
+    with terminator([inner] * len(NODES)) as tls, terminator([inner] * len(NODES)) as stranger:
+        (ca := tmp_path / "ca.pem").write_text(tls.certificate)
+        code, verdict = verdict_of(*storm_of_two, "--url", f"wss://{tls.host}/{path}", "--ca", str(ca))
+        assert (code, verdict["reasons"], verdict["admitted"]) == (0, [], 2)
+        for url in (f"wss://{stranger.host}/{path}", f"wss://{tls.host.replace('127.0.0.1', 'localhost')}/{path}"):
+            code, stdout, stderr = run(*storm_of_two, "--url", url, "--ca", str(ca))
+            assert (code, stdout) == (2, "")
+            assert "proves nothing" in stderr
+        host, _, port = stranger.host.partition(":")
+        with pytest.raises(ssl.SSLCertVerificationError):  # and so does each charger
+            Wire().open(
+                host,
+                int(port),
+                f"/{path}/CP",
+                subprotocol="ocpp1.6",
+                identity="CP",
+                password=PASSWORD,
+                timeout_s=10,
+                tls=trust(tls.certificate),
+            )
+
+
+@needs_haproxy
+def test_the_terminator_dies_with_who_started_it_however_that_ends() -> None:
+    code = "from loadtests.terminator import *\nwith terminator(['127.0.0.1:9'] * 3) as t: print(t.host, flush=True); time.sleep(60)"
+    owner = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, preexec_fn=die_with_parent)
+    try:
+        assert owner.stdout is not None
+        port = int(owner.stdout.readline().rpartition(":")[2])
+        (haproxy,) = psutil.Process(owner.pid).children()
+        folder = Path(haproxy.cmdline()[-1]).parent
+        assert not is_refused(port)
+    finally:
+        owner.kill()
+        owner.communicate()
+    shutil.rmtree(folder)  # nobody could
+    assert psutil.wait_procs([haproxy], timeout=5)[1] == []
+    assert is_refused(port)
 
 
 def test_several_processes_share_a_storm_and_one_verdict(running_cpms: RunningCpms, tmp_path: Path) -> None:
@@ -292,11 +357,13 @@ def talk_of(process: "subprocess.Popen[str]", running: RunningCpms, members: int
 def test_nothing_stays_of_a_storm_that_is_interrupted(scratch: Path, module: str, processes: int, talk: bool) -> None:
     port = free_port()
     process = storm(
-        "meter-flood", "--chargers", "5", "--seconds", "60", "--web", str(port), "--processes", str(processes), scratch=scratch
+        *("meter-flood", "--chargers", "5", "--seconds", "60", "--web", str(port), "--processes", str(processes)),
+        *(["--tls"] if talk and is_installed() else []),
+        scratch=scratch,
     )
     try:
         assert process.stderr is not None
-        while "chargers on ws://" not in (line := process.stderr.readline()):
+        while "chargers on ws" not in (line := process.stderr.readline()):
             assert line, "it ended by itself"
         assert left_of(scratch) != []
         deadline = time.monotonic() + 30
@@ -368,6 +435,9 @@ def test_chargers_beyond_the_room_of_a_running_system_are_left_out_and_wait_as_t
         (["power-outage", "--url", "http://127.0.0.1:9000/ocpp"], "loopback"),
         (["power-outage", "--url", "ws://127.0.0.1:9/ocpp", "--data", "/nonexistent"], "no running stack"),
         (["power-outage", "--report", "/dev/null/report"], "/dev/null"),
+        (["power-outage", "--ocpp", "1.5"], "choose from '1.6', '2.0.1', '2.1', 'mixed'"),
+        (["power-outage", "--tls", "--url", "ws://127.0.0.1:9000/ocpp"], "--tls is for a scratch stack"),
+        (["power-outage", "--ca", "/dev/null"], "--ca is for --url wss://"),
         (["power-outage", "--sources", "2", "--url", "ws://[::1]:9000/ocpp"], "name ::1 as 127.0.0.1"),
     ],
 )
@@ -376,3 +446,18 @@ def test_what_cannot_be_run_is_one_sentence(arguments: list[str], sentence: str)
     assert (code, stdout) == (2, "")
     assert sentence in stderr
     assert "Traceback" not in stderr
+
+
+def test_without_haproxy_the_remedy_is_said_before_anything_is_started(scratch: Path) -> None:
+    process = subprocess.run(
+        [sys.executable, "-m", "loadtests", "power-outage", "--tls"],
+        env=os.environ | {"PATH": "/nonexistent", "TMPDIR": str(scratch)},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert (process.returncode, process.stdout) == (2, "")
+    assert "haproxy and openssl cannot be found" in process.stderr
+    assert "apt-get install haproxy openssl" in process.stderr
+    assert list(scratch.iterdir()) == []

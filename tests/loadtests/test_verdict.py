@@ -21,7 +21,7 @@ REPORT = StormReport(
     10.0, began_at=1.0, cut_at=2.0, chargers=chargers(), answers=8, p50_ms=1.0, p99_ms=2.0, slowest_ms=3.0, lag_ms=40.0
 )
 BILLED = (Billed("A", 1, 700), Billed("B", 2, 700))
-TRUTH = Truth(connected=NAMES, booted=NAMES, ended=BILLED, cdrs=BILLED)
+TRUTH = Truth(connected=NAMES, booted=NAMES, ended=BILLED, cdrs=BILLED, ocpp=dict.fromkeys(NAMES, "1.6"))
 
 
 def outage(report: StormReport = REPORT, truth: Truth = TRUTH) -> Verdict:
@@ -33,7 +33,7 @@ def flood(report: StormReport = REPORT, truth: Truth = TRUTH) -> Verdict:
 
 
 def test_a_storm_that_was_borne_passes() -> None:
-    expected = Verdict("pass", [], "power-outage", 2, 2, 0, 4.0, 1.0, 2.0, 3.0, 8, 2.5, 40.0)
+    expected = Verdict("pass", [], "power-outage", 2, 2, 0, 4.0, 1.0, 2.0, 3.0, 8, 2.5, 40.0, "1.6")
     assert outage() == expected
     assert flood().verdict == "pass"
 
@@ -44,6 +44,7 @@ def test_a_storm_that_was_borne_passes() -> None:
         (replace(REPORT, chargers=chargers(admitted=False)), TRUTH, "1 charger never connected and booted, by their own account: B"),
         (REPORT, replace(TRUTH, connected=frozenset({"A"})), "1 charger not connected, by the system's account: B"),
         (REPORT, replace(TRUTH, booted=frozenset({"A"})), "1 charger not booted since, by the system's account: B"),
+        (REPORT, replace(TRUTH, ocpp={"A": "1.6"}), "1 charger of another version of OCPP, by the system's account: B"),
         (replace(REPORT, chargers=chargers(timeouts=1)), TRUTH, "1 charger waited in vain for an answer: B"),
         (replace(REPORT, chargers=chargers(errors=1)), TRUTH, "1 charger answered with an error: B"),
         (replace(REPORT, chargers=chargers(failures=("B: fell",))), TRUTH, "1 failures, the first: B: fell"),
@@ -98,7 +99,7 @@ def test_each_fault_of_a_flood_is_a_reason(report: StormReport, truth: Truth, wo
     ],
 )
 def test_rubbish_must_be_seen_and_be_of_who_sent_it(truth: Truth, words: str) -> None:
-    report = replace(REPORT, seconds=float(len(poison_chargers.RUBBISH)))
+    report = replace(REPORT, seconds=float(poison_chargers.RUBBISH_EACH))
     rule = poison_chargers.SCENARIO.judge
     assert judge("poison-chargers", report, replace(TRUTH, parked=("A", "A")), rule, 1.0, may_park=True).verdict == "pass"
     verdict = judge("poison-chargers", report, truth, rule, 1.0, may_park=True)

@@ -10,13 +10,14 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from balancer import Balancer, needs_haproxy
+from balancer import needs_haproxy, trusting
 from websockets.asyncio.client import connect
 from websockets.utils import accept_key
 
 from cpms_actors.base.settings import Settings, load
 from cpms_actors.node import broker
 from cpms_actors.node.data_dir import free_port
+from loadtests.terminator import terminator
 
 CONFIG = Path(__file__).parents[2] / "config"
 
@@ -61,13 +62,12 @@ def test_haproxy_sends_a_charger_to_the_same_worker() -> None:
 
 
 @needs_haproxy
-def test_chargers_that_are_numbered_are_spread_over_the_nodes_and_each_stays_where_it_is(tmp_path: Path) -> None:
+def test_chargers_that_are_numbered_are_spread_over_the_nodes_and_each_stays_where_it_is() -> None:
     """haproxy itself plays the nodes: each answers with its number."""
     nodes = [f"127.0.0.1:{free_port()}" for _ in range(3)]
     answers = (f"listen node{n}\n    bind {node}\n    http-request return status 400 hdr node {n}\n" for n, node in enumerate(nodes))
-    balancer = Balancer(tmp_path, nodes, "".join(answers))
-    try:
-        client = HTTPSConnection(balancer.host, context=balancer.tls, timeout=10)
+    with terminator(nodes, more="".join(answers)) as balancer:
+        client = HTTPSConnection(balancer.host, context=trusting(balancer), timeout=10)
 
         def node_of(charger: str) -> str:
             client.request("GET", f"/ocpp/default/{charger}")
@@ -81,12 +81,10 @@ def test_chargers_that_are_numbered_are_spread_over_the_nodes_and_each_stays_whe
         counts = Counter(first)
         assert len(counts) == 3
         assert min(counts.values()) > 120, counts
-    finally:
-        balancer.close()
 
 
 @needs_haproxy
-def test_haproxy_cuts_the_chargers_of_a_node_that_says_nothing_any_more(tmp_path: Path) -> None:
+def test_haproxy_cuts_the_chargers_of_a_node_that_says_nothing_any_more() -> None:
     """The node takes connections, as the kernel does for a process that hangs, and answers nothing but the first upgrade."""
 
     async def node(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -97,14 +95,12 @@ def test_haproxy_cuts_the_chargers_of_a_node_that_says_nothing_any_more(tmp_path
         await reader.read()
         writer.close()
 
-    async def script() -> None:
-        async with await asyncio.start_server(node, "127.0.0.1", 0) as server:
-            host, port = server.sockets[0].getsockname()
-            balancer = await asyncio.to_thread(Balancer, tmp_path, [f"{host}:{port}"] * 3)
-            try:
-                async with asyncio.timeout(10), connect(f"wss://{balancer.host}/ocpp/default/CP-1", ssl=balancer.tls) as charger:
-                    await charger.wait_closed()
-            finally:
-                await asyncio.to_thread(balancer.close)
+    async def script(port: int) -> None:
+        async with await asyncio.start_server(node, "127.0.0.1", port):
+            url = f"wss://{balancer.host}/ocpp/default/CP-1"
+            async with asyncio.timeout(10), connect(url, ssl=trusting(balancer)) as charger:
+                await charger.wait_closed()
 
-    asyncio.run(script())
+    port = free_port()
+    with terminator([f"127.0.0.1:{port}"] * 3) as balancer:
+        asyncio.run(script(port))

@@ -18,6 +18,7 @@ EVSE = {"id": 1, "connectorId": 1}
 HEARTBEAT = {"component": {"name": "OCPPCommCtrlr"}, "variable": {"name": "HeartbeatInterval"}}
 SECRET = {"component": {"name": "SecurityCtrlr"}, "variable": {"name": "BasicAuthPassword"}}
 UNKNOWN = {"component": {"name": "OCPPCommCtrlr"}, "variable": {"name": "Nonsense"}}
+FIRMWARE_2 = {"location": "https://firmware.example/vc-22/2.0.0", "retrieveDateTime": "2026-01-01T00:00:00Z"}
 NOWHERE = {"component": {"name": "Toaster"}, "variable": {"name": "Crumbs"}}
 
 
@@ -44,6 +45,7 @@ CASES = [
         (TWO, "Reset", {"type": "Immediate"}, {"status": "Accepted"}),
         (TWO, "Reset", {"type": "OnIdle", "evseId": 1}, {"status": "Rejected"}),
         (("1.6",), "UpdateFirmware", {"location": "https://f/2.0.0", "retrieveDate": "2026-01-01T00:00:00Z"}, {}),
+        (TWO, "UpdateFirmware", {"requestId": 7, "firmware": FIRMWARE_2}, {"status": "Accepted"}),
         (("1.6",), "ChangeAvailability", {"connectorId": 1, "type": "Inoperative"}, {"status": "Accepted"}),
         (("1.6",), "ChangeAvailability", {"connectorId": 7, "type": "Inoperative"}, {"status": "Rejected"}),
         (TWO, "ChangeAvailability", {"operationalStatus": "Inoperative"}, {"status": "Accepted"}),
@@ -188,6 +190,23 @@ def test_a_new_firmware_waits_for_the_driver_and_is_told_step_by_step(bench: Any
     assert [boot.payload["firmwareVersion"] for boot in b.of("BootNotification")] == ["1.0.0", "2.0.0"]
     assert b.point.updated
     assert b.point.facts[0].reason == "Local"
+
+
+@pytest.mark.parametrize("version", TWO)
+def test_a_new_firmware_of_2_names_its_request_and_is_the_reason_of_the_boot(bench: Any, version: Any) -> None:
+    b = bench(ChargePoint("CP1", version, [], Options(firmware_download_s=10)))
+    b.to(5)
+    order = {"requestId": 7, "firmware": FIRMWARE_2}
+    assert b.server_calls("UpdateFirmware", order) == {"status": "Accepted"}
+    assert b.server_calls("UpdateFirmware", order) == {"status": "Rejected"}
+    b.run()
+    told = [(f.payload["status"], f.payload["requestId"]) for f in b.of("FirmwareStatusNotification")]
+    assert told == [("Downloading", 7), ("Downloaded", 7), ("Installing", 7), ("Installed", 7)]
+    boots = [(f.payload["reason"], f.payload["chargingStation"]["firmwareVersion"]) for f in b.of("BootNotification")]
+    assert boots == [("PowerUp", "1.0.0"), ("FirmwareUpdate", "2.0.0")]
+    assert len(b.connects) == 2
+    for frame in b.calls:
+        get_validator(2, frame.action, version).validate(frame.payload)
 
 
 def test_a_firmware_is_told_as_installed_until_that_is_answered(bench: Any, silence: object) -> None:

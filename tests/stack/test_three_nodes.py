@@ -17,7 +17,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from balancer import CONFIG, Balancer, needs_haproxy
+from balancer import needs_haproxy, trusting
 from running import RunningCpms, die_with_parent
 from station import BOOT, Session16, Station, station
 from websockets.asyncio.client import connect
@@ -29,6 +29,7 @@ from cpms_actors.bus.ownership import owner_of
 from cpms_actors.gateway.routing import NODE_HEADER
 from cpms_actors.node import ready
 from cpms_actors.node.data_dir import Connection
+from loadtests.terminator import CONFIG, Terminator, terminator
 
 CHARGERS = [f"NODE-{number}" for number in range(12)]
 SECURE = [f"TLS-{number}" for number in range(12)]
@@ -115,16 +116,14 @@ def nodes() -> Iterator[Nodes]:
 
 
 @pytest.fixture(scope="module")
-def balancer(nodes: Nodes) -> Iterator[Balancer]:
-    (directory := nodes.cpms.directory / "balancer").mkdir()
-    balancer = Balancer(directory, nodes.addresses)
-    yield balancer
-    balancer.close()
+def balancer(nodes: Nodes) -> Iterator[Terminator]:
+    with terminator(nodes.addresses) as balancer:
+        yield balancer
 
 
-def secure_station(balancer: Balancer, charger: str, path: str = "/ocpp/default") -> AbstractAsyncContextManager[Station]:
+def secure_station(balancer: Terminator, charger: str, path: str = "/ocpp/default") -> AbstractAsyncContextManager[Station]:
     """A charger with TLS and Basic authentication (security profile 2)."""
-    return station(f"wss://{charger}:{PASSWORD}@{balancer.host}{path}", charger, patience_s=20, tls=balancer.tls)
+    return station(f"wss://{charger}:{PASSWORD}@{balancer.host}{path}", charger, patience_s=20, tls=trusting(balancer))
 
 
 def all_served(nodes: Nodes, count: int) -> None:
@@ -157,7 +156,7 @@ def test_a_charger_at_any_node_is_served_and_a_command_from_any_node_reaches_it(
 
 
 @needs_haproxy
-def test_behind_haproxy_a_charger_with_tls_and_a_password_reaches_the_node_that_serves_it(nodes: Nodes, balancer: Balancer) -> None:
+def test_behind_haproxy_a_charger_with_tls_and_a_password_reaches_the_node_that_serves_it(nodes: Nodes, balancer: Terminator) -> None:
     all_served(nodes, 3)
 
     async def come(stack: AsyncExitStack, charger: str, path: str) -> Station:
@@ -191,10 +190,10 @@ def test_behind_haproxy_a_charger_with_tls_and_a_password_reaches_the_node_that_
 
 
 @needs_haproxy
-def test_haproxy_lets_nobody_in_whom_the_nodes_would_not(nodes: Nodes, balancer: Balancer) -> None:
+def test_haproxy_lets_nobody_in_whom_the_nodes_would_not(nodes: Nodes, balancer: Terminator) -> None:
     async def status(url: str) -> int:
         with pytest.raises(InvalidStatus) as refused:
-            await connect(url, subprotocols=[Subprotocol("ocpp1.6")], ssl=balancer.tls)
+            await connect(url, subprotocols=[Subprotocol("ocpp1.6")], ssl=trusting(balancer))
         return refused.value.response.status_code
 
     async def script() -> None:
@@ -234,7 +233,7 @@ def test_when_a_node_is_killed_its_chargers_are_served_by_the_others(nodes: Node
 
 @needs_haproxy
 def test_behind_haproxy_a_killed_node_s_chargers_come_back_to_the_others_and_nobody_else_notices(
-    nodes: Nodes, balancer: Balancer
+    nodes: Nodes, balancer: Terminator
 ) -> None:
     nodes.start_what_was_killed()
     all_served(nodes, 3)
