@@ -73,6 +73,7 @@ HOUSEKEEPING_S: Final = 5.0
 READ_AT_START_S: Final = 30.0
 ELSEWHERE_RETRY_S: Final = 2
 LEAVE_S: Final = 20.0  # to give every slot to others
+GATEWAY_STOP_S: Final = 8.0  # to give what is carried to other nodes to siblings, and then to close what is left
 GC_THRESHOLDS: Final = (50_000, 20, 100)
 
 
@@ -143,7 +144,7 @@ class Worker:
                 ChildSpec("ids", self._lessee.run),
                 ChildSpec("turns", self._turns.run),
                 ChildSpec("desk", self._desk.run),
-                ChildSpec("gateway", self._serve_chargers),
+                ChildSpec("gateway", self._serve_chargers, shutdown_s=GATEWAY_STOP_S),
                 ChildSpec("lag", self._measure_lag),
                 ChildSpec("housekeeping", self._keep_house),
                 ChildSpec("place", self._keep_place, shutdown_s=LEAVE_S),
