@@ -31,6 +31,7 @@ from cpms_actors.node import ready
 from cpms_actors.node.data_dir import Connection
 
 CHARGERS = [f"NODE-{number}" for number in range(12)]
+ROLLED = [f"ROLLED-{number}" for number in range(24)]
 SECURE = [f"TLS-{number}" for number in range(12)]
 PASSWORD = "0123456789abcdef0123"
 
@@ -44,7 +45,7 @@ class Nodes:
         self.addresses = [url.split("/")[2] for url in self.urls]
         self.workers = [self._worker(number) for number in (2, 3)]
 
-    def _worker(self, number: int) -> subprocess.Popen[str]:
+    def _worker(self, number: int, name: str = "worker-1") -> subprocess.Popen[str]:
         connection = msgspec.json.decode((self.cpms.directory / ".cpms" / "connection.json").read_bytes(), type=Connection)
         host, _, port = self.addresses[number - 1].partition(":")
         settings = {
@@ -60,7 +61,7 @@ class Nodes:
         }
         environment = {name: value for name, value in os.environ.items() if not name.startswith("CPMS_")}
         worker = subprocess.Popen(
-            [sys.executable, "-m", "cpms_actors.cli.main", "worker", "--name", "worker-1"],
+            [sys.executable, "-m", "cpms_actors.cli.main", "worker", "--name", name],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=(self.cpms.directory / f"n{number}.log").open("wb"),
@@ -74,6 +75,12 @@ class Nodes:
             pass
         assert said, (self.cpms.directory / f"n{number}.log").read_text()
         return worker
+
+    def replace(self, number: int) -> None:
+        """What a rollout does where no `cpms up` runs: its successor is started, and then it is stopped."""
+        before, self.workers[number - 2] = self.workers[number - 2], self._worker(number, "worker-1~2")
+        before.send_signal(signal.SIGTERM)
+        assert before.wait(40) == 0
 
     def start_what_was_killed(self) -> None:
         self.workers = [worker if worker.poll() is None else self._worker(number) for number, worker in enumerate(self.workers, 2)]
@@ -100,7 +107,7 @@ class Nodes:
 def nodes() -> Iterator[Nodes]:
     running = Nodes()
     try:
-        for charger in CHARGERS:
+        for charger in CHARGERS + ROLLED:
             running.cpms.add_charger(charger)
         for charger in SECURE:
             running.cpms.add_charger(charger, PASSWORD, profile=2)
@@ -201,6 +208,49 @@ def test_haproxy_lets_nobody_in_whom_the_nodes_would_not(nodes: Nodes, balancer:
             await connect(f"wss://{balancer.host}/ocpp/default/{SECURE[0]}")
 
     asyncio.run(script())
+
+
+def test_a_charger_at_the_wrong_node_sees_nothing_of_a_rollout_of_that_node_nor_of_its_own(nodes: Nodes) -> None:
+    """They charge at n1 and n2, which carry what is not theirs to each other and to n3, while the workers of both are replaced."""
+    nodes.start_what_was_killed()
+    all_served(nodes, 3)
+    over = asyncio.Event()
+
+    async def charge(s: Station, session: Session16) -> int:
+        """Meter readings one after the other, each answered once."""
+        await session.begin(s, 1000)
+        readings = 0
+        while not over.is_set():
+            readings += 1
+            await session.meter(s, min(59, readings // 100 + 1), 1000 + readings)
+            await asyncio.sleep(0.01)
+        await session.end(s, 59, 8000)
+        assert s.socket.close_code is None
+        return readings
+
+    async def script() -> None:
+        async with AsyncExitStack() as stack:
+            stations = [
+                await stack.enter_async_context(station(nodes.urls[number % 2], charger, patience_s=10))
+                for number, charger in enumerate(ROLLED)
+            ]
+            carried = await asyncio.to_thread(nodes.counted, "gateway.relayed")
+            assert carried >= len(ROLLED) // 4
+            async with asyncio.TaskGroup() as group:
+                charging = [group.create_task(charge(s, Session16(c, "T-NODES"))) for s, c in zip(stations, ROLLED, strict=True)]
+                try:
+                    said = await asyncio.to_thread(nodes.cpms.cli, "rollout", "n1", "--json")
+                    assert json.loads(said.stdout)["replaced"], said
+                    await asyncio.to_thread(nodes.replace, 2)
+                finally:
+                    over.set()
+            assert min(task.result() for task in charging) > 10
+            assert await asyncio.to_thread(nodes.counted, "gateway.relayed") == carried
+            assert await asyncio.to_thread(nodes.counted, "gateway.relays_moved_in") == carried
+            assert await asyncio.to_thread(nodes.counted, "moves_failed") == 0
+
+    asyncio.run(script())
+    each_has_one_bill(nodes, ROLLED)
 
 
 def test_when_a_node_is_killed_its_chargers_are_served_by_the_others(nodes: Nodes) -> None:
