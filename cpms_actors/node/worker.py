@@ -196,12 +196,12 @@ class Worker:
                 await self._bridge.on_host(self.drain, 0.0)
 
     def _door(self, lookups: Lookups) -> Door:
-        """The rules of the handshake, and then whether the charger's slot is served here."""
+        """The rules of the handshake, and then whether the charger's slot is open to newcomers here."""
         inner = door(lookups, self._receiver)
 
         def answer(head: Head) -> Admitted | Refused:
             names = parse_path(head.path)
-            if names is not None and (slot_of(*names) not in self._slots.served or not self._slots.open_to_newcomers):
+            if names is not None and not self._slots.open_to_newcomers(slot_of(*names)):
                 return overloaded(ELSEWHERE_RETRY_S)
             return inner(head)
 

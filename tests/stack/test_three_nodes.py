@@ -32,6 +32,7 @@ from cpms_actors.node.data_dir import Connection
 
 CHARGERS = [f"NODE-{number}" for number in range(12)]
 ROLLED = [f"ROLLED-{number}" for number in range(24)]
+DRAINED = [f"DRAINED-{number}" for number in range(24)]
 SECURE = [f"TLS-{number}" for number in range(12)]
 PASSWORD = "0123456789abcdef0123"
 
@@ -107,7 +108,7 @@ class Nodes:
 def nodes() -> Iterator[Nodes]:
     running = Nodes()
     try:
-        for charger in CHARGERS + ROLLED:
+        for charger in CHARGERS + ROLLED + DRAINED:
             running.cpms.add_charger(charger)
         for charger in SECURE:
             running.cpms.add_charger(charger, PASSWORD, profile=2)
@@ -251,6 +252,54 @@ def test_a_charger_at_the_wrong_node_sees_nothing_of_a_rollout_of_that_node_nor_
 
     asyncio.run(script())
     each_has_one_bill(nodes, ROLLED)
+
+
+def test_the_chargers_of_a_node_that_is_drained_are_sent_away_one_by_one_and_charge_on_elsewhere(nodes: Nodes) -> None:
+    nodes.start_what_was_killed()
+    all_served(nodes, 3)
+    spread_s = 3.0
+    ended: list[float] = []
+
+    async def charge(charger: str, begun: asyncio.Barrier, over: asyncio.Event) -> None:
+        session = Session16(charger, "T-NODES")
+        async with station(nodes.urls[2], charger, patience_s=10) as s:
+            await session.begin(s, 1000)
+            await begun.wait()
+            ends = asyncio.create_task(s.socket.wait_closed())
+            drained = asyncio.create_task(over.wait())
+            await asyncio.wait((ends, drained), return_when=asyncio.FIRST_COMPLETED)
+            drained.cancel()
+            if not ends.done():  # n3 only carried it, and carries it still
+                ends.cancel()
+                await session.end(s, 30, 8000)
+                return
+            assert s.socket.close_code == 1012
+            ended.append(asyncio.get_running_loop().time())
+        async with station(nodes.urls[0], charger, patience_s=20) as s:
+            await session.end(s, 30, 8000)
+
+    async def script() -> None:
+        begun, over = asyncio.Barrier(len(DRAINED) + 1), asyncio.Event()
+        async with asyncio.TaskGroup() as group:
+            for charger in DRAINED:
+                group.create_task(charge(charger, begun, over))
+            await begun.wait()
+            at_n3 = await asyncio.to_thread(nodes.counted, "gateway.open", "n3")
+            assert 0 < at_n3 < len(DRAINED)
+            began = asyncio.get_running_loop().time()
+            said = await asyncio.to_thread(nodes.cpms.cli, "drain", "n3", "--spread", str(spread_s), "--json")
+            assert said.returncode == 0, said
+            await asyncio.to_thread(nodes.cpms.until, nodes.slots, lambda slots: slots["worker-1@n3"] == 0)
+            over.set()
+        assert len(ended) == at_n3
+        assert 0.2 * spread_s < max(ended) - min(ended) < spread_s
+        assert max(ended) - began < spread_s + 3  # and what the command took
+        assert await asyncio.to_thread(nodes.counted, "sent_away", "n3") > 0
+
+    asyncio.run(script())
+    assert nodes.cpms.cli("drain", "n3", "--back").returncode == 0
+    all_served(nodes, 3)
+    each_has_one_bill(nodes, DRAINED)
 
 
 def test_when_a_node_is_killed_its_chargers_are_served_by_the_others(nodes: Nodes) -> None:
