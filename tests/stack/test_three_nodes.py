@@ -257,7 +257,7 @@ def test_a_charger_at_the_wrong_node_sees_nothing_of_a_rollout_of_that_node_nor_
 def test_the_chargers_of_a_node_that_is_drained_are_sent_away_one_by_one_and_charge_on_elsewhere(nodes: Nodes) -> None:
     nodes.start_what_was_killed()
     all_served(nodes, 3)
-    spread_s = 3.0
+    spread_s = 2.0
     ended: list[float] = []
 
     async def charge(charger: str, begun: asyncio.Barrier, over: asyncio.Event) -> None:
