@@ -20,7 +20,7 @@ import uvloop
 from msgspec import Struct
 from picows import WSError, WSFrame, WSHandshakeError, WSListener, WSMsgType, WSTransport, ws_connect
 
-from bench.processes import obey
+from bench.processes import give_way, obey
 from cpms_actors.simulator.charge_point import ChargePoint
 from cpms_actors.simulator.options import SUBPROTOCOLS, Close, Connect, Output, Send
 from loadtests.scenario import RUDE
@@ -230,4 +230,5 @@ async def _main(url: str) -> None:
 
 
 if __name__ == "__main__":
+    give_way()
     uvloop.run(_main(sys.argv[1]))

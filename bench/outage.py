@@ -11,7 +11,8 @@ transaction and send MeterValues, PER_S a second together.
     stayed_*_ms    the answers to those who stayed: before the first storm, and in the storms
     grown          what the workers' memory grew by from the end of the first storm to that of the last
 
-The load has the machine's cores together with the system, and gets as much of them: that is in every figure.
+The load has the machine's cores together with the system. The fleet, which would be on 20,000 other machines, gives way (nice); the
+load of those who stayed, which measures, does not.
 """
 
 import asyncio

@@ -175,6 +175,8 @@ class RunningCpms:
     def close(self) -> None:
         self._process.terminate()
         self._process.wait(START_S)
+        assert self._process.stdout is not None
+        self._process.stdout.close()  # else the collector finds it some day, in the middle of another test
         self._log.close()
 
 

@@ -128,12 +128,14 @@ def _kind(field: dict[str, Any]) -> str:
 
 
 _HOLD_NOW: Final = {
+    "gateway.in_line": "wait for their turn",
     "gateway.queue": "to return",
     "gateway.held": "read more slowly",
     "gateway.flapping": "seen flapping",
 }
 _HELD_SO_FAR: Final = {
     "gateway.gate.rate": "refused by the rate",
+    "gateway.gate.pace": "by the pace",
     "gateway.gate.lag": "by the loop's lag",
     "gateway.gate.flapping": "for flapping",
     "gateway.open.refused": "for want of room",

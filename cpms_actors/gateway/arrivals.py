@@ -1,10 +1,12 @@
 """The accept stage of an engine whose port is shared with siblings: every socket is looked at before it is read.
 
     accept ──▶ peek ──▶ a path of ours, or no request line at all ──▶ keep ─────────────────────┐
-                 │  ├─▶ a sibling's path ──▶ pass on; if that cannot be done: 503               ├──▶ the engine's handshake
-                 │  ├─▶ another node's ──▶ carry the bytes there                                │
+                 │  ├─▶ a sibling's path ──▶ pass on; if that cannot be done: 503               ├──▶ in turn ──▶ the engine's
+                 │  ├─▶ another node's ──▶ carry the bytes there                                │                handshake
                  │                what a sibling passed in or another node carried here ────────┘
                  └────▶ incomplete ──▶ wait for more, until the deadline
+
+The turn is that of the gates' pace, and whoever is charging has it first. Who would wait for it too long is told to return.
 
 What waits costs one entry and no timer. It is counted with the unfinished handshakes (`gateway.opening`) and bounded with them.
 What came from another worker is never passed on, so nothing goes round in circles: if it is not ours either, the door says so.
@@ -13,13 +15,16 @@ What came from another worker is never passed on, so nothing goes round in circl
 import asyncio
 import contextlib
 import socket
+from collections import deque
 from collections.abc import Callable, Coroutine
 from http import HTTPStatus
+from math import inf
 from typing import Any, Final
 
 from cpms_actors.gateway.accepting import Acceptor, reset
 from cpms_actors.gateway.connections import Connections
 from cpms_actors.gateway.engine import Refused
+from cpms_actors.gateway.gates import TICK_S, TURNED_AWAY, Pace
 from cpms_actors.gateway.passage import Passage
 from cpms_actors.gateway.relay import Relay
 from cpms_actors.gateway.routing import REQUEST_LINE_BYTES_MAX, Routing, request_path
@@ -63,8 +68,14 @@ class Arrivals:
         self._acceptors: list[Acceptor] = []
         self._waiting: dict[_Peeked, None] = {}  # in the order of their deadlines
         self._sweeping: asyncio.TimerHandle | None = None
+        pace = connections.gates.pace
+        self._turns = max(1, int(pace.allowed)) if pace is not None else inf  # left of this tick
+        self._first: deque[socket.socket] = deque()  # they wait for their turn, whoever is charging
+        self._others: deque[socket.socket] = deque()  # and the others, at most Pace.room
+        self._ticking: asyncio.TimerHandle | None = None
         self._keeping: set[asyncio.Task[None]] = set()
         self._peeking = counters.gauge("gateway.peeking", bound=connections.limits.openings)
+        self._in_line = counters.gauge("gateway.in_line", bound=connections.limits.openings)
         self._passed_on = counters.counter("gateway.passed_on")
         self._passed_in = counters.counter("gateway.passed_in")
         self._relayed_in = counters.counter("gateway.relayed_in")
@@ -103,16 +114,22 @@ class Arrivals:
         await self._relay.stop()
         for peeked in tuple(self._waiting):
             self._give_up(peeked)
-        if self._sweeping is not None:
-            self._sweeping.cancel()
-            self._sweeping = None
+        for accepted in (*self._first, *self._others):
+            self._connections.depart(answered=False)
+            reset(accepted)
+        self._first.clear()
+        self._others.clear()
+        for timer in (self._sweeping, self._ticking):
+            if timer is not None:
+                timer.cancel()
+        self._sweeping = self._ticking = None
         if self._keeping:
             await asyncio.wait(self._keeping)  # not cancelled: they wait for the loop's next round and for nobody else
 
     def _arrive(self, accepted: socket.socket) -> None:
         if not self._connections.arrive():
             reset(accepted)
-        elif self._routing.alone():
+        elif self._routing.alone() and self._turns:
             self._take(accepted)
         else:
             self._look(_Peeked(accepted, asyncio.get_running_loop().time() + self._connections.limits.handshake_s))
@@ -133,7 +150,55 @@ class Arrivals:
             reset(accepted)
 
     def _take(self, accepted: socket.socket) -> None:
-        self.keep(self._keep(accepted))
+        """It is ours: as soon as it is its turn."""
+        pace = self._connections.gates.pace
+        if self._turns:
+            self._turns -= 1
+            self.keep(self._keep(accepted))
+        elif pace is not None:
+            self._line_up(accepted, pace)
+        if self._ticking is None and pace is not None:
+            self._tick_later()
+
+    def _line_up(self, accepted: socket.socket, pace: Pace) -> None:
+        if self._is_charging(accepted):
+            self._first.append(accepted)
+        elif len(self._others) < pace.room:
+            self._others.append(accepted)
+        else:
+            self._turn_away(accepted)
+        self._in_line.set(len(self._first) + len(self._others))
+
+    def _turn_away(self, accepted: socket.socket) -> None:
+        self._connections.depart(answered=True)
+        _answer(accepted, self._connections.too_many())
+
+    def _is_charging(self, accepted: socket.socket) -> bool:
+        try:
+            path = request_path(accepted.recv(REQUEST_LINE_BYTES_MAX, socket.MSG_PEEK))
+        except OSError:  # it has said nothing yet, or has gone: that will be seen in its turn
+            return False
+        return isinstance(path, bytes) and self._connections.gates.charging(path)
+
+    def _tick_later(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._ticking = loop.call_later(TICK_S, self._tick, loop.time() + TICK_S)
+
+    def _tick(self, due: float) -> None:
+        """The next turns; without anybody who used one there are no more ticks until somebody does."""
+        pace = self._connections.gates.pace
+        assert pace is not None  # else there are no ticks
+        self._ticking = None
+        self._turns = granted = pace.tick(asyncio.get_running_loop().time() - due)
+        for line in (self._first, self._others):
+            while line and self._turns:
+                self._turns -= 1
+                self.keep(self._keep(line.popleft()))
+        for _ in range(min(TURNED_AWAY, len(self._others) - pace.room)):  # it has slowed down: who came last would wait too long
+            self._turn_away(self._others.pop())
+        self._in_line.set(len(self._first) + len(self._others))
+        if self._turns < max(1, granted):
+            self._tick_later()
 
     def keep(self, work: Coroutine[Any, Any, None]) -> None:
         """Run what ends by itself, in a task of ours."""

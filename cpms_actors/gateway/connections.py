@@ -119,6 +119,10 @@ class Connections(Generic[_Peer]):
             answer = Refused(500, "internal error")
         return self.refuse(answer, head) if isinstance(answer, Refused) else self.gates.watched(answer, head.path)
 
+    def too_many(self) -> Refused:
+        """Refuse whoever would wait for too long, before its request is read; there is no reason to ask the door."""
+        return self.refuse(self.gates.too_many())
+
     def overloaded(self, head: Head | None = None) -> Refused:
         """Refuse for want of room, with a time to come back that is drawn for this peer."""
         shortest, longest = RETRY_AFTER_S

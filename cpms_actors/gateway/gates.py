@@ -1,9 +1,10 @@
 """The storm gates: what an upgrade request passes before its door is asked, so that a storm of reconnects is a queue and no outage.
 
-    head ──▶ rate ──▶ lag ──▶ flapping ──▶ door           each: come in, or 503 with a Retry-After
-              │        │         └ too many short and silent connections of this path (flapping.py)
-              │        └ more than the loop can take at present, by how late it is
-              └ more than so many per second
+    socket ──▶ pace ──▶ head ──▶ rate ──▶ lag ──▶ flapping ──▶ door           each: come in, or 503 with a Retry-After
+                │                 │        │         └ too many short and silent connections of this path (flapping.py)
+                │                 │        └ more than the loop can take at present, by how late it is
+                │                 └ more than so many per second
+                └ when its turn comes: so many per tick (where sockets are accepted one by one, arrivals.py)
 
 Who is refused is told when to return, and the times are drawn so that the refused come back spread over what the queue needs. Whoever
 has a running transaction goes first: the two gates that count keep a reserve for it, and it is told to return sooner. While there is a
@@ -26,8 +27,16 @@ RETRY_FIRST_S: Final = (1, 4)  # and those with a running transaction
 RESERVE: Final = 0.25  # for them, on top of what the others may take: of a second's worth, and of a window's
 SPREAD_S_MIN: Final = 10.0  # the first of a storm do not know yet that they are many
 
+TICK_S: Final = 0.01  # of the pace
+TICK_LATE_S: Final = 0.003  # a tick that is later than this says that the loop, or the machine, has too much to do
+TICK_STEP: Final = 0.05  # what one in time adds to the next: from the floor to 2,000 a second in four seconds
+PACE_MOST: Final = 10_000  # handshakes per second, where nothing else is asked for
+LINE_S_MAX: Final = 4.0  # for a handshake's turn; who would wait longer is told to return
+TURNED_AWAY: Final = 5  # per tick, of a line that the pace has left too long
+
 WINDOW_S: Final = 0.1  # of the adaptive limit, and how often the loop's lag is measured
 WINDOW_FLOOR: Final = 20  # admissions per window that no lag takes away: a charger always gets in some day
+PACE_LEAST: Final = WINDOW_FLOOR / WINDOW_S  # per second, likewise
 WINDOW_NO_LIMIT: Final = 400  # from here on there is no limit
 WINDOW_LATE: Final = 100  # two late windows in a row: one may be anything, two are too much work
 WINDOW_STEP: Final = 10  # from the floor to no limit in 3.8 s without lag
@@ -67,6 +76,39 @@ class Backlog:
         shortest, longest = RETRY_AFTER_S
         spread_s = min(longest - shortest, max(SPREAD_S_MIN, 2.0 * self._waiting / per_s))
         return shortest + int(chance * spread_s)
+
+
+class Pace:
+    """How many handshakes are begun per tick of TICK_S: additive increase, multiplicative decrease, by how late a tick is.
+
+    Whoever is in notices little of a storm then: the others wait, as bytes that nobody has read.
+    """
+
+    __slots__ = ("_credit", "_least", "_most", "allowed")
+
+    def __init__(self, per_s: float) -> None:
+        """At most so many per second."""
+        self._most = per_s * TICK_S
+        self._least = min(self._most, PACE_LEAST * TICK_S)
+        self._credit = 0.0
+        self.allowed = self._most
+
+    @property
+    def per_s(self) -> float:
+        """What is begun per second at present."""
+        return self.allowed / TICK_S
+
+    @property
+    def room(self) -> int:
+        """How many may wait for their turn."""
+        return int(self.per_s * LINE_S_MAX)
+
+    def tick(self, late_s: float) -> int:
+        """A tick is over, and it was so late: how many may begin in the next one."""
+        self.allowed = max(self._least, self.allowed / 2) if late_s > TICK_LATE_S else min(self._most, self.allowed + TICK_STEP)
+        granted = int(self._credit + self.allowed)
+        self._credit += self.allowed - granted
+        return granted
 
 
 class AdmissionLimit:
@@ -113,7 +155,8 @@ class Gates:
         clock: Callable[[], float],
         charging: Charging = nobody,
     ) -> None:
-        self._charging = charging
+        self.charging = charging
+        self.pace = Pace(max(PACE_LEAST, limits.admissions_per_s or PACE_MOST)) if limits.lag_max_ms > 0 else None
         self._rate = TokenBucket(limits.admissions_per_s, RESERVE) if limits.admissions_per_s > 0 else None
         self._limit = AdmissionLimit(limits.lag_max_ms) if limits.lag_max_ms > 0 else None
         self._flaps = Flaps(limits.flaps_max) if limits.flaps_max > 0 else None
@@ -124,6 +167,7 @@ class Gates:
         self._probed: float | None = None
         self._lag = counters.gauge("gateway.lag_ms", bound=round(limits.lag_max_ms) if limits.lag_max_ms > 0 else None)
         self._flapping = counters.gauge("gateway.flapping", bound=TABLE_MAX)
+        self._by_pace = counters.counter("gateway.gate.pace")
         self._by_rate = counters.counter("gateway.gate.rate")
         self._by_lag = counters.counter("gateway.gate.lag")
         self._by_flapping = counters.counter("gateway.gate.flapping")
@@ -135,13 +179,13 @@ class Gates:
         """Why this upgrade request has to wait; None when the door may be asked."""
         now = self._clock()
         if self._rate is not None and not self._rate.take(now):
-            charging = self._charging(path)
+            charging = self.charging(path)
             if not charging or not self._rate.take(now, first=True):
                 self._by_rate.value += 1
                 return self._later(now, self._per_s, charging)
             self._first.value += 1
         if self._limit is not None and not self._limit.take():
-            charging = self._charging(path)
+            charging = self.charging(path)
             if not charging or not self._limit.take(first=True):
                 self._by_lag.value += 1
                 return self._later(now, self._limit.allowed / WINDOW_S, charging)
@@ -150,6 +194,12 @@ class Gates:
             self._by_flapping.value += 1
             return held_off(wait_s)
         return None
+
+    def too_many(self) -> Refused:
+        """What is said to whoever would wait too long for its turn, before its request is read."""
+        assert self.pace is not None  # without one there are no turns
+        self._by_pace.value += 1
+        return self._later(self._clock(), self.pace.per_s, charging=False)
 
     def _later(self, now: float, per_s: float, charging: bool) -> Refused:
         """Refused, until its turn; whoever is charging is not put into the queue of the others."""

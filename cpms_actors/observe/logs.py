@@ -17,7 +17,7 @@ which `dropped()` counts, and nothing else.
 import re
 import sys
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import msgspec
 import structlog
@@ -40,6 +40,7 @@ debug_on: bool = False
 """Whether debug events are wanted. Read it as `logs.debug_on`, never by `from … import`: it changes when `configure` runs."""
 
 _dropped = 0
+_configured = 0  # how often
 
 
 def dropped() -> int:
@@ -49,13 +50,27 @@ def dropped() -> int:
 
 def get(name: str) -> FilteringBoundLogger:
     """The logger of a part of the program; `name` appears as `part` on each of its lines. Cheap: call it at module level."""
-    logger: FilteringBoundLogger = structlog.get_logger(part=name)
-    return logger
+    return cast(FilteringBoundLogger, _Logger(name))
+
+
+class _Logger:
+    """Bound anew when `configure` has run, and not for every line: that takes longer than most of what a line is about."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._bound: Any = None
+        self._configured = 0
+
+    def __getattr__(self, method: str) -> Any:
+        if self._configured != _configured:
+            self._bound, self._configured = structlog.get_logger(part=self._name).bind(), _configured
+        return getattr(self._bound, method)
 
 
 def configure(logs: Logs) -> None:
     """Set level and format for this process. Call it once at start, before the first event is logged."""
-    global debug_on
+    global debug_on, _configured
+    _configured += 1
     debug_on = logs.level == "debug"
     structlog.configure(
         processors=[

@@ -54,6 +54,13 @@ def source(columns: Sequence[Column]) -> str:
     return f"unnest({arrays}) AS u ({', '.join(column.name for column in given)})"
 
 
+def one_row(columns: Sequence[Column]) -> str:
+    """`(SELECT $1::… AS …) AS u`: a single row, an argument per column."""
+    given = [column for column in columns if column.array]
+    values = ", ".join(f"${index}::{column.array} AS {column.name}" for index, column in enumerate(given, 1))
+    return f"(SELECT {values}) AS u"
+
+
 def transpose(rows: Sequence[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
     """The rows as one sequence per column. There must be a row."""
     return list(zip(*rows, strict=True))

@@ -1,6 +1,7 @@
 """What an engine whose port is shared does with those who never finish arriving."""
 
 import asyncio
+import select
 import socket
 import struct
 from collections.abc import Callable
@@ -11,7 +12,8 @@ import pytest
 import uvloop
 
 from cpms_actors.gateway.engines.picows import _Socket
-from tests.gateway.conftest import Site, Worker, answer, echoed, sockets, until
+from cpms_actors.gateway.gates import Pace
+from tests.gateway.conftest import HEADERS, Site, Worker, answer, echoed, sockets, until
 
 
 def test_who_says_nothing_is_reset_at_the_deadline_and_others_are_served_meanwhile(site: Callable[..., None]) -> None:
@@ -157,3 +159,36 @@ def test_an_opening_that_the_library_fails_to_take_is_closed_and_counted_out(
         assert (site.count("gateway.opening"), site.a.count("gateway.opening.peak")) == (0, 1)
 
     site(use)
+
+
+def test_handshakes_have_turns_who_is_charging_first_and_who_would_wait_too_long_returns(
+    site: Callable[..., None],
+) -> None:
+    async def use(site: Site) -> None:
+        await site.b.engine.stop()
+        a = site.a
+        a.engine.connections.gates.pace = Pace(4)
+        a.engine._arrivals._turns = 1  # type: ignore[union-attr]  # it has a routing
+        a.engine.connections.gates.charging = lambda path: path == b"/ocpp/A9"
+        async with site.client("A0") as before:  # has the turn that is left
+            clients = site.burst(20, b"GET /ocpp/A1 HTTP/1.1\r\n" + HEADERS)
+            await until(lambda: a.count("gateway.gate.pace") == 4)
+            assert a.count("gateway.in_line") == a.count("gateway.opening") == 16
+            refused = [client for client in clients if readable(client)]
+            assert [client.recv(100)[:12] for client in refused] == [b"HTTP/1.1 503"] * 4
+            clients += site.burst(1, b"GET /ocpp/A9 HTTP/1.1\r\n" + HEADERS)
+            await until(lambda: len(a.heads) > 2)
+            assert [head.path for head in a.heads[:3]] == [b"/ocpp/A0", b"/ocpp/A9", b"/ocpp/A1"]
+            await echoed(before)
+            turned_away = a.count("gateway.in_line") - 4
+            a.engine.connections.gates.pace = Pace(1)  # it has slowed down
+            await until(lambda: a.count("gateway.in_line") == 4)
+            assert a.count("gateway.gate.pace") - 4 in (turned_away, turned_away - 1)  # one may have had its turn meanwhile
+        for client in clients:
+            client.close()
+
+    site(use)
+
+
+def readable(client: socket.socket) -> bool:
+    return bool(select.select([client], [], [], 0)[0])

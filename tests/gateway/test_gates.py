@@ -11,13 +11,17 @@ from cpms_actors.base.buckets import TokenBucket
 from cpms_actors.base.settings import Gateway
 from cpms_actors.gateway.engine import Limits, Refused
 from cpms_actors.gateway.gates import (
+    PACE_LEAST,
     RETRY_AFTER_S,
+    TICK_LATE_S,
+    TICK_S,
     WINDOW_FLOOR,
     WINDOW_NO_LIMIT,
     WINDOW_S,
     AdmissionLimit,
     Backlog,
     Gates,
+    Pace,
 )
 from cpms_actors.observe.counters import Counters
 
@@ -324,3 +328,26 @@ def test_the_longer_the_queue_the_longer_whoever_starts_waits_up_to_two_minutes(
     assert waits[-1] == 120.0
     clock.now = 100.0
     assert kept.boot_wait_s() == 0.0
+
+
+@given(st.integers(1, 10_000), st.lists(st.floats(0, 0.1), max_size=300))
+def test_the_pace_keeps_to_its_bounds_and_gives_no_more_turns_than_it_says(per_s: int, lates_s: list[float]) -> None:
+    pace = Pace(per_s)
+    least = min(per_s, PACE_LEAST)
+    given_out = allowed = 0.0
+    for late_s in lates_s:
+        before = pace.per_s
+        given_out += pace.tick(late_s)
+        allowed += pace.allowed
+        assert least - 1e-6 <= pace.per_s <= per_s + 1e-6
+        assert pace.per_s <= before if late_s > TICK_LATE_S else pace.per_s >= before
+    assert allowed - 1.001 <= given_out <= allowed + 0.001
+
+
+def test_the_pace_halves_when_a_tick_is_late_and_is_back_within_seconds() -> None:
+    pace = Pace(2000)
+    pace.tick(2 * TICK_LATE_S)
+    assert pace.per_s == 1000
+    for _ in range(int(4 / TICK_S)):
+        pace.tick(0.0)
+    assert pace.per_s == 2000

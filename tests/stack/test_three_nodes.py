@@ -84,6 +84,9 @@ class Nodes:
         assert before.wait(40) == 0
 
     def start_what_was_killed(self) -> None:
+        for worker in self.workers:
+            if worker.poll() is not None:
+                worker.stdout.close()  # type: ignore[union-attr]  # a pipe
         self.workers = [worker if worker.poll() is None else self._worker(number) for number, worker in enumerate(self.workers, 2)]
 
     def slots(self) -> dict[str, int]:
@@ -100,6 +103,7 @@ class Nodes:
             worker.send_signal(signal.SIGTERM)
         for worker in self.workers:
             worker.wait(20)
+            worker.stdout.close()  # type: ignore[union-attr]  # a pipe
         self.cpms.close()
         shutil.rmtree(self.cpms.directory, ignore_errors=True)
 

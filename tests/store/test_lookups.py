@@ -5,7 +5,8 @@ from collections.abc import AsyncIterator
 import pytest
 
 from cpms_actors.base.settings import Postgres
-from cpms_actors.store import sessions, verdicts
+from cpms_actors.store import chargers_live, sessions, verdicts
+from cpms_actors.store.chargers_live import ChargerLive
 from cpms_actors.store.database import Connection, open_database
 
 pytestmark = pytest.mark.anyio
@@ -43,6 +44,11 @@ async def connection(postgres: Postgres) -> AsyncIterator[Connection]:
             TENANT,
             ROWS,
         )
+        await connection.execute(
+            "INSERT INTO chargers (tenant_id, identity) SELECT $1, n::text FROM generate_series(1, $2) AS n ON CONFLICT DO NOTHING",
+            TENANT,
+            ROWS,
+        )
         yield connection
 
 
@@ -69,3 +75,13 @@ async def test_a_row_is_read_for_each_that_is_wanted_and_no_other(connection: Co
     found = await connection.fetch(query, *arguments)
     assert len(found) == len(WANTED) * query.count("unnest")
     assert "found" not in found[0] or found[0]["found"] == f"Group {WANTED[0]}"
+
+
+@pytest.mark.parametrize("mode", ["force_custom_plan", "force_generic_plan"])
+async def test_of_all_chargers_those_are_read_that_are_written(connection: Connection, mode: str) -> None:
+    await connection.execute(f"SET LOCAL plan_cache_mode = {mode}")
+    row = chargers_live._charger_row(ChargerLive(TENANT, WANTED[0], 1, connected=True))
+    explained = await connection.fetch(f"EXPLAIN (ANALYZE) {chargers_live._SAVE_CHARGERS}", *row)
+    plan = "\n".join(row[0] for row in explained)
+    assert "Index Scan" in plan, plan
+    assert "Rows Removed" not in plan, plan
