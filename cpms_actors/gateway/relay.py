@@ -14,6 +14,7 @@ since the kernel tells it to whoever reads next.
 import asyncio
 import contextlib
 import socket
+import time
 from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
@@ -183,17 +184,20 @@ class Relay:
     those that ended with this worker.
     """
 
-    def __init__(self, counters: Counters) -> None:
+    def __init__(self, counters: Counters, clock: Callable[[], float] = time.monotonic) -> None:
         self._relayed = counters.gauge("gateway.relayed", bound=RELAYED_MAX)
         self._failed = counters.counter("gateway.relay_failed")
         self._moved_on = counters.counter("gateway.relays_moved_on")
         self._moved_in = counters.counter("gateway.relays_moved_in")
         self._cut = counters.counter("gateway.relays_cut")
         self._pairs: dict[asyncio.Task[None], _Pair] = {}
+        self._clock = clock
         self._leaving = False
+        self._stopped = False
 
     def carry(self, accepted: socket.socket, address: str) -> bool:
-        """Carry the connection to "host:port" from now on. False: there are too many, and the socket is still the caller's."""
+        """Carry the connection to "host:port" from now on. False: there are too many, or it has stopped, and the socket is still the
+        caller's."""
         return self._begin(partial(self._carry, accepted, address))
 
     def take_over(self, near: socket.socket, far: socket.socket) -> None:
@@ -211,9 +215,8 @@ class Relay:
         """
         self._leaving = True
         addresses = deque(heirs)
-        loop = asyncio.get_running_loop()
-        until = loop.time() + MOVE_S
-        while addresses and loop.time() < until and (waiting := [pair for pair in self._pairs.values() if not pair.moved]):
+        until = self._clock() + MOVE_S
+        while addresses and self._clock() < until and (waiting := [pair for pair in self._pairs.values() if not pair.moved]):
             for pair in waiting:
                 if pair.come_to_rest() and self._move(pair, addresses, pass_on):
                     pair.moved = True
@@ -221,7 +224,9 @@ class Relay:
             await asyncio.sleep(MOVE_LOOK_S)  # an end takes what was written, a sibling what it was passed
 
     async def stop(self) -> None:
-        """Cut them all."""
+        """Cut them all. From now on nothing is carried."""
+        self._stopped = True
+        await asyncio.sleep(0)  # a task that has not begun when it is cancelled would not close its sockets
         self._cut.value += (cut := sum(not pair.moved for pair in self._pairs.values()))
         if self._pairs:
             log.info("relays_left", moved=self._moved_on.value, cut=cut)
@@ -239,7 +244,7 @@ class Relay:
         return False
 
     def _begin(self, work: Callable[[_Pair], Coroutine[Any, Any, None]]) -> bool:
-        if len(self._pairs) >= RELAYED_MAX:
+        if self._stopped or len(self._pairs) >= RELAYED_MAX:
             self._relayed.refuse()
             return False
         pair = _Pair()
