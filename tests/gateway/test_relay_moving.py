@@ -190,7 +190,7 @@ class Speech:
 
 
 def test_nothing_is_lost_doubled_or_reordered_however_often_it_moves_under_traffic(street: Callable[..., None]) -> None:
-    """Each move begins when something waits in the worker for every end. Both sides talk on, as fast as they are heard, until the last."""
+    """Each move begins when something waits in the worker for every end, and both sides talk on until the last."""
 
     async def use(street: Street) -> None:
         post = first = street.post()
@@ -204,14 +204,11 @@ def test_nothing_is_lost_doubled_or_reordered_however_often_it_moves_under_traff
                 group.create_task(speech.speak(over))
                 group.create_task(speech.hear(listening))
             for _ in range(MOVES):
+                heir = street.post()
                 listening.clear()
                 await until(lambda there=post: len(there.waiting()) == len(speeches) and all(there.waiting()))  # type: ignore[misc]
-                heir = street.post()
-                leaving = asyncio.create_task(post.leave(heir))
-                await asyncio.sleep(0)
-                assert post.count("relays_moved_on") == 0, "what waits goes along"
                 listening.set()
-                await leaving
+                await post.leave(heir)  # it looks before the loop's next round: nothing that waits can leave until then
                 await until(lambda there=heir: there.count("relays_moved_in") == len(pairs))  # type: ignore[misc]
                 post = heir
             over.set()
@@ -308,7 +305,7 @@ def test_what_does_not_come_to_rest_in_time_is_cut_and_the_others_go(street: Cal
         for pair in (stuck, quiet):
             await talk(*pair)
         saying = asyncio.create_task(say(stuck[0], bytes(2_000_000)))  # and the other side reads nothing
-        await until(lambda: sum(here.waiting()) > relay.BUFFER_BYTES)  # more than the sockets can still take
+        await until(lambda: sum(here.waiting()) > relay.BUFFER_BYTES // 2)
         leaving = asyncio.create_task(here.leave(there))
         await until(lambda: there.count("relays_moved_in") == 1)
         here.now = relay.MOVE_S - 0.001
@@ -323,7 +320,9 @@ def test_what_does_not_come_to_rest_in_time_is_cut_and_the_others_go(street: Cal
             await saying
         await talk(*quiet)
 
-    street(use)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(relay, "BUFFER_BYTES", 16 * KERNEL_BYTES)  # half of it is more than the sockets on the way can still take
+        street(use)
 
 
 @pytest.mark.parametrize("how", ["carried", "taken over"])
