@@ -9,13 +9,16 @@ checkpoints are read until it is lost or given back, and it is given back only o
 A slot that is to be a sibling's, on the same node, is given back by itself, and its open connections go on there: they are passed
 before the release and wait there for the claim. Each says with which epoch it was parted from, and whoever claims sees in the record
 that it replaces whether that was the last.
+
+Slots that go elsewhere in a drain are given back one after the other: each when its chargers have been sent away, one by one, or when
+its time is up (`bus.waves`). Until then it is served, but nobody is let in on it.
 """
 
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from math import ceil
+from math import inf
 from typing import Final
 
 import msgspec
@@ -28,6 +31,7 @@ from nats.js.kv import KeyValue
 from cpms_actors.base.ids import from_subject_token, subject_token
 from cpms_actors.bus.ownership import Holding, Member, Terms, View, decide, owner_of, suspended
 from cpms_actors.bus.watching import Watch
+from cpms_actors.bus.waves import Window, windows
 from cpms_actors.observe import logs
 
 log = logs.get("slots")
@@ -72,6 +76,10 @@ class Duties(Struct, frozen=True):
     it serves and that nobody else had meanwhile. `lost` hears of slots that are not ours any more: what it does before it first waits
     is done at once. `settled` returns when what was said for them is stored, or soon. `moved` passes the connections of a slot, with
     the epoch, to a sibling, and returns when nothing of it is left here. `evict`: send all chargers away.
+
+    `send_away` hears of slots that are to be given back, and the window of each, in seconds from now: when it begins nobody is let in
+    any more, and the chargers are sent away one by one until it ends. `away`: whether that has begun and nobody is left. `keep`: it is
+    all undone, as far as the slots have not been lost.
     """
 
     claiming: Callable[[Iterable[int]], Awaitable[None]]
@@ -81,6 +89,9 @@ class Duties(Struct, frozen=True):
     settled: Callable[[], Awaitable[None]]
     moved: Callable[[int, int, Presence], Awaitable[None]]
     evict: Callable[[], None]
+    send_away: Callable[[Mapping[int, Window]], None]
+    away: Callable[[int], bool]
+    keep: Callable[[], None]
 
 
 _read_owner: Final = msgspec.msgpack.Decoder(Owner).decode
@@ -124,7 +135,8 @@ class Leases:
         self._suspended = False
         self._superseded = False
         self._begun = False
-        self._wave = 0  # how many slots are given back at a time; 0: all
+        self._until = -inf  # when what we leave is to be given back, and what goes elsewhere is spread until then
+        self._windows: dict[int, Window] = {}
         self._drained = asyncio.Event()
         self._returned = asyncio.Event()
         self._claimed = asyncio.Event()  # some slot, by anybody
@@ -165,19 +177,19 @@ class Leases:
 
     async def join(self) -> None:
         """Be one of those who serve, from now on or again."""
-        self._wave = 0
+        self._plan_until(-inf)
         await self._be(leaving=False)
 
     async def leave(self, spread_s: float = 0.0) -> None:
         """Give everything back, to siblings or, spread over so many seconds, to workers elsewhere; return when that is done.
+        Called again, what is left is spread anew.
 
         Nothing is given back to nobody: without another worker that could serve it returns at once.
         """
         await self._catch_up()
         if self._superseded or not any(not other.leaving for other in self.living()):
             return
-        steps = spread_s / (self._terms.renew_s / 2)
-        self._wave = ceil(len(self.serving) / steps) if steps > 1 else 0
+        self._plan_until(self._clock() + spread_s)
         had = tuple(self.serving)
         await self._be(leaving=True)
         while self.serving and self.presence.leaving:
@@ -187,6 +199,11 @@ class Leases:
             async with asyncio.timeout(2 * self._terms.renew_s):
                 for slot in had:
                     await self._until_claimed(slot)
+
+    def _plan_until(self, until: float) -> None:
+        self._until = until
+        self._windows.clear()
+        self._duties.keep()
 
     async def _catch_up(self) -> None:
         """Hear what has been said until now, above all by a successor that has just joined: one's own renewal comes back after it."""
@@ -233,8 +250,14 @@ class Leases:
                 log.warning("slots_step_failed", error=repr(error))
             self._drained.set()
             with suppress(TimeoutError):
-                async with asyncio.timeout(self._terms.renew_s / 2):
+                async with asyncio.timeout(self._rest_s()):
                     await self._awake.wait()
+
+    def _rest_s(self) -> float:
+        """Until the next look: also when the window of a slot begins or ends."""
+        now = self._clock()
+        edges = [edge - now for window in self._windows.values() for edge in (window.begins, window.ends) if edge > now]
+        return min((self._terms.renew_s / 2, *edges))
 
     async def _renew(self) -> None:
         if self._superseded:
@@ -292,6 +315,8 @@ class Leases:
             self._suspended = True
             self.suspensions += 1
             log.warning("lease_suspended", slots=len(self.serving))
+            self._windows.clear()
+            self._duties.keep()  # who is sent away now would find nobody
         self._doubtful |= self.serving
         self.serving.clear()
 
@@ -302,6 +327,7 @@ class Leases:
     async def _lose(self, slots: Sequence[int]) -> None:
         for slot in slots:
             self._doubtful.pop(slot, None)
+            self._windows.pop(slot, None)
         if slots:
             self.losses += len(slots)
             log.info("slots_left", slots=len(slots), left=len(self.serving))
@@ -313,15 +339,27 @@ class Leases:
             if self.suspended:
                 return
             await self._move(slot, heir)
-        rest = [slot for slot in slots if slot not in heirs]
-        if self._wave:
-            rest = rest[: self._wave]
+        rest = self._due([slot for slot in slots if slot not in heirs])
         if not rest:
             return
         epochs = {slot: self.serving.get(slot, self._holdings[slot].revision) for slot in rest}
         await self._drop(rest)
         await self._duties.settled()
         await asyncio.gather(*(self._release(slot, epoch) for slot, epoch in epochs.items()))
+
+    def _due(self, slots: Sequence[int]) -> list[int]:
+        """Those of the slots whose time to be given back has come."""
+        now = self._clock()
+        fresh = [slot for slot in slots if slot in self.serving and slot not in self._windows]
+        if fresh and self._until > now:
+            planned = windows(fresh, now, self._until)
+            self._windows |= planned
+            self._duties.send_away({slot: window.since(now) for slot, window in planned.items()})
+        return [slot for slot in slots if slot not in self.serving or self._is_over(slot, now)]
+
+    def _is_over(self, slot: int, now: float) -> bool:
+        window = self._windows.get(slot)
+        return window is None or now >= window.ends or self._duties.away(slot)
 
     def _heir(self, slot: int) -> Presence | None:
         """The sibling whose slot it is to be; None when that is none of ours, or connections cannot be passed there."""
@@ -333,6 +371,7 @@ class Leases:
 
     async def _move(self, slot: int, heir: Presence) -> None:
         epoch = self.serving.pop(slot)
+        self._windows.pop(slot, None)
         self.losses += 1
         self.moves += 1
         await self._duties.moved(slot, epoch, heir)

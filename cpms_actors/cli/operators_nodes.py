@@ -47,7 +47,7 @@ def drain(
 ) -> None:
     """Have the chargers of a machine served by the others, before it is taken away; --back undoes it.
 
-    A connection cannot move to another machine: the chargers are disconnected, in waves spread over --spread seconds, and find the
+    A connection cannot move to another machine: the chargers are disconnected, one by one spread over --spread seconds, and find the
     others. What was drained goes on running without chargers of its own; `cpms status` shows when its slots are gone.
 
     \b

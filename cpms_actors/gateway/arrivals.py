@@ -63,8 +63,8 @@ class Arrivals:
         self._routing = routing
         self._connections = connections
         self._keep = keep
-        self._passage = Passage(routing.address, self._take_in, routing.moved, counters)
         self._relay = Relay(counters)
+        self._passage = Passage(routing.address, self._take_in, routing.moved, self._relay.take_over, counters)
         self._acceptors: list[Acceptor] = []
         self._waiting: dict[_Peeked, None] = {}  # in the order of their deadlines
         self._sweeping: asyncio.TimerHandle | None = None
@@ -105,9 +105,11 @@ class Arrivals:
         return self._passage.send(address, descriptor, packet)
 
     async def stop(self) -> None:
-        """Accept no more and reset what waits. When it returns, everything kept is in the engine's hands. Idempotent."""
+        """Accept no more, give what is carried to other nodes to siblings, and reset what waits. When it returns, everything kept is in
+        the engine's hands. Idempotent."""
         while self._acceptors:
             self._acceptors.pop().stop()
+        await self._relay.leave(self._routing.heirs(), self._passage.send_pair)
         self._passage.stop()
         await self._relay.stop()
         for peeked in tuple(self._waiting):

@@ -2,6 +2,7 @@
 
     send ──▶ SOCK_SEQPACKET over a Unix socket, one packet per connection: a kind and a descriptor (SCM_RIGHTS) ──▶ take
                                                                 and of an open one what is known of it ──▶ take_moved
+    send_pair ──▶ the same with two descriptors, those of a connection that is carried to another node ──▶ take_pair
 
 Nothing waits: a sibling that cannot be reached, or does not keep up, is told to the caller at once. What a dying sibling has not
 taken out of its socket yet is closed by the kernel, and those clients see their connection end.
@@ -12,7 +13,7 @@ import asyncio
 import errno
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -26,7 +27,8 @@ PACKET_BYTES_MAX: Final = 65_536
 
 _NEW: Final = b"1"  # a connection that nobody has read from
 _MOVED: Final = b"2"  # an open one, and after that what is known of it
-_ANCILLARY_BYTES: Final = socket.CMSG_LEN(array.array("i").itemsize)  # one descriptor; the kernel closes any more
+_PAIR: Final = b"3"  # both ends of one that is carried to another node
+_ANCILLARY_BYTES: Final = socket.CMSG_LEN(2 * array.array("i").itemsize)  # two descriptors; the kernel closes any more
 _CUT: Final = socket.MSG_TRUNC | socket.MSG_CTRUNC  # more than we take, or we have no descriptor left
 _TCP: Final = (socket.AF_INET, socket.AF_INET6)
 
@@ -43,11 +45,13 @@ class Passage:
         address: str,
         take: Callable[[socket.socket], None],
         take_moved: Callable[[bytes, socket.socket], None],
+        take_pair: Callable[[socket.socket, socket.socket], None],
         counters: Counters,
     ) -> None:
         self._address = address
         self._take = take
         self._take_moved = take_moved
+        self._take_pair = take_pair
         self._unknown = counters.counter("gateway.pass_unknown")
         self._connected = counters.gauge("gateway.siblings", bound=SIBLINGS_MAX)
         self._paused = counters.counter("gateway.accept_paused")
@@ -90,12 +94,17 @@ class Passage:
         False: it cannot be reached, its buffer is full, or too much is known.
         """
         packet = _MOVED + known if known else _NEW
-        if len(packet) > PACKET_BYTES_MAX:
-            return False
+        return len(packet) <= PACKET_BYTES_MAX and self._send(address, packet, (descriptor,))
+
+    def send_pair(self, address: str, near: int, far: int) -> bool:
+        """Pass both sockets of a connection that is carried to another node; the caller lets go of its copies. False as for `send`."""
+        return self._send(address, _PAIR, (near, far))
+
+    def _send(self, address: str, packet: bytes, descriptors: Sequence[int]) -> bool:
         sibling = self._to.get(address)
         if sibling is not None:
             try:
-                socket.send_fds(sibling, [packet], [descriptor])
+                socket.send_fds(sibling, [packet], descriptors)
                 return True
             except OSError as error:
                 if _is_full(error):
@@ -106,7 +115,7 @@ class Passage:
         if sibling is None:
             return False
         try:
-            socket.send_fds(sibling, [packet], [descriptor])
+            socket.send_fds(sibling, [packet], descriptors)
         except OSError:
             sibling.close()
             return False
@@ -146,26 +155,35 @@ class Passage:
             self._unpack(b"" if flags & _CUT else packet, _descriptors(ancillary))
 
     def _unpack(self, packet: bytes, descriptors: list[int]) -> None:
-        moved = packet[:1] == _MOVED
-        if (packet != _NEW and not moved) or len(descriptors) != 1:
+        kind = packet[:1]
+        sound = kind == _MOVED or packet in (_NEW, _PAIR)
+        passed = _tcp_sockets(descriptors) if sound and len(descriptors) == (2 if kind == _PAIR else 1) else []
+        if not passed:
             self._unknown.value += 1
             _close(descriptors)
-            return
-        try:
-            passed = socket.socket(fileno=descriptors[0])
-        except OSError:  # no socket at all
-            self._unknown.value += 1
-            _close(descriptors)
-            return
-        if passed.family not in _TCP or passed.type != socket.SOCK_STREAM:
-            self._unknown.value += 1
-            passed.close()
-            return
-        passed.setblocking(False)
-        if moved:
-            self._take_moved(packet[1:], passed)
+        elif kind == _PAIR:
+            self._take_pair(*passed)
+        elif kind == _MOVED:
+            self._take_moved(packet[1:], *passed)
         else:
-            self._take(passed)
+            self._take(*passed)
+
+
+def _tcp_sockets(descriptors: list[int]) -> list[socket.socket]:
+    """The sockets with these descriptors, which do not block; none, and the descriptors are the caller's, if one is no TCP socket."""
+    found: list[socket.socket] = []
+    for descriptor in descriptors:
+        try:
+            found.append(socket.socket(fileno=descriptor))
+        except OSError:  # no socket at all
+            break
+    if len(found) < len(descriptors) or any(each.family not in _TCP or each.type != socket.SOCK_STREAM for each in found):
+        for each in found:
+            each.detach()
+        return []
+    for each in found:
+        each.setblocking(False)
+    return found
 
 
 def _connected_to(address: str) -> socket.socket | None:

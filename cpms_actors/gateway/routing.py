@@ -8,6 +8,7 @@
 The one who accepts reads nothing: the owner gets the socket as it came and does the whole handshake itself.
 """
 
+from collections.abc import Sequence
 from re import compile as pattern
 from socket import socket
 from typing import Final, Literal, Protocol
@@ -35,6 +36,10 @@ class Routing(Protocol):
 
     def moved(self, packet: bytes, passed: socket) -> None:
         """A sibling has passed an open connection, which is ours from now on; the packet says what is known of it."""
+        ...
+
+    def heirs(self) -> Sequence[str]:
+        """The file paths of the Unix sockets of those siblings that go on with what we carry to other nodes, when we end."""
         ...
 
     def alone(self) -> bool:

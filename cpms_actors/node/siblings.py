@@ -14,6 +14,7 @@ import psutil
 from cpms_actors.base.errors import OperatorError
 from cpms_actors.base.ids import parse_path, slot_of
 from cpms_actors.base.settings import Gateway
+from cpms_actors.bus.ownership import lineage_of
 from cpms_actors.bus.slots import Leases, Presence
 from cpms_actors.gateway.listening import endpoint, listen
 
@@ -55,6 +56,17 @@ class Siblings:
             if other.name == owner:
                 return self._way_to(other)
         return ""
+
+    def heirs(self) -> list[str]:
+        """See gateway.routing.Routing: our successor, or else every sibling that serves."""
+        leases = self.leases
+        if leases is None:
+            return []
+        ready = [other for other in leases.living() if other.node == self.node and other.address and not other.leaving]
+        lineage, generation = lineage_of(leases.presence.name)
+        younger = {lineage_of(other.name)[1]: other.address for other in ready if lineage_of(other.name)[0] == lineage}
+        newest = max(younger, default=0)
+        return [younger[newest]] if newest > generation else [other.address for other in ready]
 
     def _way_to(self, other: Presence) -> str:
         return other.address if other.node == self.node else other.inner

@@ -73,6 +73,7 @@ HOUSEKEEPING_S: Final = 5.0
 READ_AT_START_S: Final = 30.0
 ELSEWHERE_RETRY_S: Final = 2
 LEAVE_S: Final = 20.0  # to give every slot to others
+GATEWAY_STOP_S: Final = 8.0  # to give what is carried to other nodes to siblings, and then to close what is left
 SLICE: Final = 200  # chargers that are looked at without a pause
 GC_THRESHOLDS: Final = (5_000, 1_000, 100)  # with 50,000 young ones a look was a pause of 25 to 60 ms in a storm
 
@@ -144,7 +145,7 @@ class Worker:
                 ChildSpec("ids", self._lessee.run),
                 ChildSpec("turns", self._turns.run),
                 ChildSpec("desk", self._desk.run),
-                ChildSpec("gateway", self._serve_chargers),
+                ChildSpec("gateway", self._serve_chargers, shutdown_s=GATEWAY_STOP_S),
                 ChildSpec("lag", self._measure_lag),
                 ChildSpec("housekeeping", self._keep_house),
                 ChildSpec("place", self._keep_place, shutdown_s=LEAVE_S),
@@ -196,12 +197,12 @@ class Worker:
                 await self._bridge.on_host(self.drain, 0.0)
 
     def _door(self, lookups: Lookups) -> Door:
-        """The rules of the handshake, and then whether the charger's slot is served here."""
+        """The rules of the handshake, and then whether the charger's slot is open to newcomers here."""
         inner = door(lookups, self._receiver)
 
         def answer(head: Head) -> Admitted | Refused:
             names = parse_path(head.path)
-            if names is not None and (slot_of(*names) not in self._slots.served or not self._slots.open_to_newcomers):
+            if names is not None and not self._slots.open_to_newcomers(slot_of(*names)):
                 return overloaded(ELSEWHERE_RETRY_S)
             return inner(head)
 

@@ -6,6 +6,8 @@ waits there, unread, until the slot has been claimed.
     here:  ... ─▶ at rest ─▶ passed on ─┐                          ─▶ all passed, all durable ─▶ release
     there:                              └▶ parked ─────────────────────────────────────────────────────▶ claimed ─▶ resumed
 
+What goes to another node is sent away, in a drain one charger after the other, while the slot is served and nobody is let in on it.
+
 Whoever dies half way costs the charger a reconnection: the kernel closes what a dead process held, and what is parked for too long, or
 for a slot that had another owner in between, is closed.
 
@@ -16,6 +18,7 @@ import asyncio
 import socket
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from random import Random
 from typing import Final, cast
 from uuid import uuid4
 
@@ -26,9 +29,10 @@ from nats.js.kv import KeyValue
 
 from cpms_actors.base.ids import SLOTS, from_subject_token, lane_of, slot_of
 from cpms_actors.bus import subjects
-from cpms_actors.bus.journal import Journal
+from cpms_actors.bus.journal import Journal, Lane
 from cpms_actors.bus.live import LiveStore, open_bucket
 from cpms_actors.bus.slots import Duties, Leases, Presence
+from cpms_actors.bus.waves import Window
 from cpms_actors.charger import moving
 from cpms_actors.charger.charger import Charger
 from cpms_actors.charger.moving import Moved
@@ -44,6 +48,7 @@ MOVE_S: Final = 2.0  # a connection that has not come to rest by then is closed
 MOVE_LOOK_S: Final = 0.002
 PARKED_S: Final = 10.0
 PARKED_MAX: Final = 20_000
+_ELSEWHERE: Final = "this charger is served elsewhere now"
 
 
 class WorkerSlots:
@@ -56,8 +61,10 @@ class WorkerSlots:
         siblings: Siblings,
         follow: Callable[[Iterable[int]], Awaitable[None]],
         resume: Callable[[Moved, socket.socket], None],
+        chance: Callable[[], float] | None = None,
     ) -> None:
-        """`follow` listens to what is asked of slots, `resume` goes on with a connection of one that is served."""
+        """`follow` listens to what is asked of slots, `resume` goes on with a connection of one that is served, `chance` draws from
+        0 … 1."""
         self.served: dict[int, Slot] = {}
         self.chargers: dict[tuple[str, str], Charger] = {}
         self.live = LiveStore(jetstream, self._fenced)
@@ -69,6 +76,10 @@ class WorkerSlots:
         self.mover: Mover | None = None  # the engine, if it is one
         self._parked: dict[int, list[tuple[Moved, socket.socket]]] = {}
         self._parked_now = self._parked_peak = self._moved_on = self._moved_in = self._unmoved = self._unclaimed = 0
+        self._chance = chance or Random().random
+        self._ends: dict[int, list[asyncio.TimerHandle]] = {}  # of slots in their windows, or before: what is still to happen there
+        self._closed: set[int] = set()  # to newcomers
+        self._sent_away = 0
         siblings.on_moved = self._arrived
         self._bucket: KeyValue | None = None
 
@@ -78,14 +89,25 @@ class WorkerSlots:
         owners = await open_bucket(jetstream, subjects.SLOTS_BUCKET, replicas)
         siblings = self._siblings
         presence = Presence(name, uuid4().hex, siblings.node, siblings.address, inner=siblings.inner_address)
-        duties = Duties(self._follow, self._claimed, self._renewed, self._lost, self._settled, self._moved, self._evict)
+        duties = Duties(
+            self._follow,
+            self._claimed,
+            self._renewed,
+            self._lost,
+            self._settled,
+            self._moved,
+            self._evict,
+            self._send_away,
+            self._away,
+            self._keep,
+        )
         self.leases = siblings.leases = Leases(client, owners, presence, range(SLOTS), duties)
         await self.leases.begin(ready=False)
 
-    @property
-    def open_to_newcomers(self) -> bool:
-        """Whether chargers may be let in: not while somebody might take this worker for dead."""
-        return self.leases is not None and not self.leases.suspended
+    def open_to_newcomers(self, slot: int) -> bool:
+        """Whether chargers of a slot may be let in: one that is served, and whose chargers are not being sent away; and none while
+        somebody might take this worker for dead."""
+        return slot in self.served and slot not in self._closed and self.leases is not None and not self.leases.suspended
 
     def counters(self) -> dict[str, int]:
         """How slots came and went."""
@@ -103,6 +125,7 @@ class WorkerSlots:
             "moves_parked": self._parked_now,
             "moves_parked_peak": self._parked_peak,
             "moves_unclaimed": self._unclaimed,
+            "sent_away": self._sent_away,
         }
 
     async def _claimed(self, epochs: Mapping[int, int]) -> None:
@@ -125,23 +148,61 @@ class WorkerSlots:
         """They are not ours any more: their chargers are sent away, and nobody new is let in."""
         for slot in slots:
             self.served.pop(slot, None)
+            self._forget_window(slot)
         lost = set(slots)
         for key in [key for key, charger in self.chargers.items() if charger.slot.number in lost]:
             # Should it come back here, it starts from its checkpoint.
-            _send_away((self.chargers.pop(key),), "this charger is served elsewhere now")
+            _send_away((self.chargers.pop(key),), _ELSEWHERE)
 
     async def _settled(self) -> None:
         """What was said for slots that we give back is stored, or has had its time."""
         with suppress(TimeoutError):
             async with asyncio.timeout(SETTLE_S):
-                while self.live.waiting or any(lane.statistics.waiting for lane in self._journal.lanes):  # noqa: ASYNC110  # two things
+                for lane in self._journal.lanes:
+                    await _durable(lane)
+                while self.live.waiting:  # noqa: ASYNC110  # nobody else has to know
                     await asyncio.sleep(SETTLE_S / 100)
+
+    # -- a drain
+
+    def _send_away(self, windows: Mapping[int, Window]) -> None:
+        """These slots are to be given back: when its window begins a slot is closed to newcomers, and until it ends its chargers are
+        sent away, each at a moment of its own. What is left is sent away when the slot is lost."""
+        loop = asyncio.get_running_loop()
+        for slot, window in windows.items():
+            self._ends[slot] = [loop.call_later(window.begins, self._begin_window, slot, window.since(window.begins))]
+
+    def _begin_window(self, slot: int, window: Window) -> None:
+        loop = asyncio.get_running_loop()
+        self._closed.add(slot)
+        chargers = [charger for charger in self.chargers.values() if charger.slot.number == slot]
+        self._ends[slot] = [loop.call_later(window.moment(self._chance()), self._send_one_away, charger) for charger in chargers]
+
+    def _send_one_away(self, charger: Charger) -> None:
+        if charger.line is not None:
+            self._sent_away += 1
+            _send_away((charger,), _ELSEWHERE)
+
+    def _away(self, slot: int) -> bool:
+        """Whether nobody is left on a slot whose window has begun."""
+        return slot in self._closed and all(charger.idle for charger in self.chargers.values() if charger.slot.number == slot)
+
+    def _keep(self) -> None:
+        """We serve on: who has not been sent away yet stays, and newcomers are let in."""
+        for slot in tuple(self._ends):
+            self._forget_window(slot)
+
+    def _forget_window(self, slot: int) -> None:
+        for end in self._ends.pop(slot, ()):
+            end.cancel()
+        self._closed.discard(slot)
 
     # -- connections that go along
 
     async def _moved(self, slot: int, epoch: int, heir: Presence) -> None:
         """A slot goes to a sibling: pass on what is connected, each when it is at rest; send away what does not come to rest."""
         self.served.pop(slot, None)
+        self._forget_window(slot)
         ours = {key: charger for key, charger in self.chargers.items() if charger.slot.number == slot}
         waiting = list(ours.values())
         loop = asyncio.get_running_loop()
@@ -151,14 +212,12 @@ class WorkerSlots:
                 charger.line.connection.hold()  # type: ignore[union-attr]  # it has a line, of a Mover; again, as a gate may let go
             await asyncio.sleep(MOVE_LOOK_S)  # a turn ends, a page becomes durable, a sibling takes what it was passed
         self._unmoved += len(waiting)
-        _send_away(waiting, "this charger is served elsewhere now")
+        _send_away(waiting, _ELSEWHERE)
         for key in ours:
             self.chargers.pop(key, None)  # housekeeping may have forgotten it, once its line had gone
-        done = asyncio.Event()
-        self._journal.lanes[lane_of(slot)].settled(done.set)
         with suppress(TimeoutError):
             async with asyncio.timeout(SETTLE_S):
-                await done.wait()
+                await _durable(self._journal.lanes[lane_of(slot)])
         log.info("slot_moved", slot=slot, to=heir.name, chargers=len(ours), closed=len(waiting))
 
     def _pass_on(self, charger: Charger, epoch: int, heir: Presence) -> bool:
@@ -222,7 +281,8 @@ class WorkerSlots:
                 passed.close()
 
     def stop(self) -> None:
-        """Close what waits."""
+        """Close what waits, and send nobody away any more."""
+        self._keep()
         for slot, parked in tuple(self._parked.items()):
             self._expire(slot, parked)
 
@@ -235,7 +295,14 @@ class WorkerSlots:
         _, tenant, identity = key.split(".")
         charger = self.chargers.get((from_subject_token(tenant), from_subject_token(identity)))
         if charger is not None:
-            _send_away((charger,), "this charger is served elsewhere now")
+            _send_away((charger,), _ELSEWHERE)
+
+
+async def _durable(lane: Lane) -> None:
+    """Everything that was appended so far is, or nobody waits for it any more."""
+    done = asyncio.Event()
+    lane.settled(done.set)
+    await done.wait()
 
 
 def _send_away(chargers: Iterable[Charger], reason: str) -> None:

@@ -15,6 +15,7 @@ from cpms_actors.bus.client import connect
 from cpms_actors.bus.live import open_bucket
 from cpms_actors.bus.ownership import Terms, owner_of
 from cpms_actors.bus.slots import Duties, Leases, Presence
+from cpms_actors.bus.waves import Window
 
 SLOTS = range(16)
 TERMS = Terms(renew_s=0.1, suspend_s=0.4, lease_s=0.8, evict_s=1.5)
@@ -28,7 +29,22 @@ class Worker:
         self.said: list[tuple[str, tuple[int, ...]]] = []
         self.heard: set[int] = set()
         self.evicted = 0
-        duties = Duties(self._claiming, self._claimed, self._renewed, self._lost, self._settled, self._moved, self._evict)
+        self.windows: dict[int, Window] = {}
+        self.told: dict[int, float] = {}  # slot to when its window was told, and when it was lost, on the loop's clock
+        self.ended: dict[int, float] = {}
+        self.left: set[int] = set()  # slots that nobody is on any more
+        duties = Duties(
+            self._claiming,
+            self._claimed,
+            self._renewed,
+            self._lost,
+            self._settled,
+            self._moved,
+            self._evict,
+            self._send_away,
+            self._away,
+            self._keep,
+        )
         self.leases = Leases(client, bucket, Presence(name, instance or name, node, address), SLOTS, duties, TERMS)
         self._running: asyncio.Task[None] | None = None
 
@@ -65,6 +81,7 @@ class Worker:
 
     async def _lost(self, slots: Sequence[int]) -> None:
         self.said.append(("lost", tuple(sorted(slots))))
+        self.ended |= dict.fromkeys(slots, asyncio.get_running_loop().time())
 
     async def _settled(self) -> None:
         self.said.append(("settled", ()))
@@ -75,6 +92,18 @@ class Worker:
 
     def _evict(self) -> None:
         self.evicted += 1
+
+    def _send_away(self, windows: Mapping[int, Window]) -> None:
+        assert set(windows) <= self.slots, "it is served while its chargers are sent away"
+        assert not set(windows) & set(self.windows)
+        self.windows |= windows
+        self.told |= dict.fromkeys(windows, asyncio.get_running_loop().time())
+
+    def _away(self, slot: int) -> bool:
+        return slot in self.left
+
+    def _keep(self) -> None:
+        self.windows.clear()
 
 
 Make = Callable[..., Awaitable[Worker]]
@@ -304,12 +333,61 @@ def test_a_drain_goes_in_waves_and_can_be_undone(nats_url: str) -> None:
         await until(lambda: b.slots == set(SLOTS))
         await a.leases.join()
         await until(lambda: a.slots == had)
+        a.left = set(SLOTS)
         leaving = asyncio.create_task(a.leases.leave(spread_s=60.0))
         await until(lambda: a.slots != had)
         await a.leases.join()
         async with asyncio.timeout(10):
             await leaving  # what was undone need not be waited for
+        assert a.windows == {}, "nobody is sent away any more"
         await until(lambda: a.slots == had)
+        await a.stop()
+        await b.stop()
+
+    with_workers(nats_url, use)
+
+
+def test_a_slot_is_given_back_when_its_time_is_up_or_when_nobody_is_left_on_it(nats_url: str) -> None:
+    async def use(make: Make) -> None:
+        a, b = await make("a", node="n", address="/a"), await make("b", node="m", address="/b")
+        await a.start()
+        await b.start()
+        await until(lambda: b.slots == share("b", "a", "b"))
+        had = sorted(a.slots)
+        loop = asyncio.get_running_loop()
+        a.left, began = {had[0]}, loop.time()
+        await a.leases.leave(spread_s=1.6)
+        took_s = {slot: a.ended[slot] - a.told[slot] for slot in had}
+        assert all(took_s[slot] >= a.windows[slot].ends for slot in had[1:]), "somebody might be left there"
+        assert took_s[had[0]] < a.windows[had[0]].ends
+        assert list(took_s.values()) == sorted(took_s.values())
+        assert max(took_s.values()) >= 1.5
+        assert loop.time() - began < 1.6 + 1
+        await until(lambda: b.slots == set(SLOTS))
+        await a.stop()
+        await b.stop()
+
+    with_workers(nats_url, use)
+
+
+@pytest.mark.parametrize("how", ["no spread", "stopped meanwhile"])
+def test_a_drain_without_a_spread_is_over_at_once_and_so_is_one_that_a_stop_overtakes(nats_url: str, how: str) -> None:
+    async def use(make: Make) -> None:
+        a, b = await make("a", node="n", address="/a"), await make("b", node="m", address="/b")
+        await a.start()
+        await b.start()
+        await until(lambda: b.slots == share("b", "a", "b"))
+        before = len(a.said)
+        if how == "no spread":
+            await a.leases.leave()
+            assert [said for said, _ in a.said[before:]] == ["lost", "settled"]
+            assert a.windows == {}
+        else:
+            leaving = asyncio.create_task(a.leases.leave(spread_s=60.0))
+            await until(lambda: bool(a.windows))
+            await a.leases.leave()
+            await leaving
+        await until(lambda: b.slots == set(SLOTS))
         await a.stop()
         await b.stop()
 

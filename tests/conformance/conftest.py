@@ -143,6 +143,9 @@ class Ours:
         self.address = f"{folder}/siblings"
         self.inner = None
 
+    def heirs(self) -> list[str]:
+        return []
+
     def alone(self) -> bool:
         return False
 

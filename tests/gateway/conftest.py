@@ -48,11 +48,15 @@ class Worker:
         self.lonely = lonely
         self.inner: socket.socket | None = None
         self.others: dict[str, str] = {}  # name ─▶ address
+        self.successors: list[str] = []  # addresses
         self.heads: list[Head] = []
         self.resumed = 0
         self.counters = Counters()
         bounds = msgspec.structs.replace(LIMITS, **limits)
         self.engine = PicowsEngine(self.enter, bounds, self.counters, "127.0.0.1", port, self)
+
+    def heirs(self) -> list[str]:
+        return self.successors
 
     def alone(self) -> bool:
         return self.lonely

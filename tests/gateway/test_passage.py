@@ -7,6 +7,7 @@ import socket
 import stat
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -24,14 +25,21 @@ class Worker:
         self.address = str(folder / name)
         self.taken: list[socket.socket] = []
         self.moved: list[tuple[bytes, socket.socket]] = []
-        self.passage = Passage(self.address, self.taken.append, lambda known, passed: self.moved.append((known, passed)), self.counters)
+        self.pairs: list[tuple[socket.socket, socket.socket]] = []
+        self.passage = Passage(self.address, self.taken.append, self._open, self._pair, self.counters)
+
+    def _open(self, known: bytes, passed: socket.socket) -> None:
+        self.moved.append((known, passed))
+
+    def _pair(self, near: socket.socket, far: socket.socket) -> None:
+        self.pairs.append((near, far))
 
     def count(self, name: str) -> int:
         return self.counters.snapshot()[name]
 
     def stop(self) -> None:
         self.passage.stop()
-        for taken in (*self.taken, *(passed for _, passed in self.moved)):
+        for taken in (*self.taken, *(passed for _, passed in self.moved), *chain(*self.pairs)):
             taken.close()
 
 
@@ -100,6 +108,17 @@ def test_an_open_connection_is_passed_with_what_is_known_of_it(pair: Callable[..
             assert theirs.moved[0][1].getpeername() == client.getsockname()
             assert not ours.passage.send(theirs.address, accepted.fileno(), known + b"k")
             assert theirs.taken == []
+
+    pair(use)
+
+
+def test_a_pair_is_passed_in_order(pair: Callable[..., None]) -> None:
+    async def use(ours: Worker, theirs: Worker) -> None:
+        with connection() as (_, accepted), connection() as (_, far):
+            assert ours.passage.send_pair(theirs.address, accepted.fileno(), far.fileno())
+            await until(lambda: len(theirs.pairs) == 1)
+            assert [passed.getpeername() for passed in theirs.pairs[0]] == [accepted.getpeername(), far.getpeername()]
+            assert not any(passed.getblocking() or passed.get_inheritable() for passed in theirs.pairs[0])
 
     pair(use)
 
@@ -179,11 +198,11 @@ def test_an_address_that_cannot_be_bound_is_an_error(tmp_path: Path) -> None:
     before = len(os.listdir("/proc/self/fd"))
     for address in (tmp_path / "nowhere" / "socket", tmp_path / ("x" * 120)):
         with pytest.raises(OSError, match=r"No such file|too long"):
-            Passage(str(address), lambda taken: None, lambda known, taken: None, Counters()).start()
+            Passage(str(address), lambda taken: None, lambda known, taken: None, lambda near, far: None, Counters()).start()
     assert len(os.listdir("/proc/self/fd")) == before
 
 
-@pytest.mark.parametrize("packet", ["version", "none", "two", "long", "udp", "pipe"])
+@pytest.mark.parametrize("packet", ["version", "none", "two", "long", "udp", "pipe", "half", "three", "mixed"])
 def test_what_is_not_understood_is_closed_and_counted(pair: Callable[..., None], packet: str) -> None:
     async def use(ours: Worker, theirs: Worker) -> None:
         ends = os.pipe()
@@ -194,12 +213,15 @@ def test_what_is_not_understood_is_closed_and_counted(pair: Callable[..., None],
         ):
             stranger.connect(theirs.address)
             sent = {
-                "version": (b"3", [accepted.fileno()]),
+                "version": (b"4", [accepted.fileno()]),
                 "none": (b"1", []),
                 "two": (b"1", [accepted.fileno(), accepted.fileno()]),
                 "long": (b"1" + b" " * 40, [accepted.fileno()]),
                 "udp": (b"1", [udp.fileno()]),
                 "pipe": (b"1", [ends[0]]),
+                "half": (b"3", [accepted.fileno()]),
+                "three": (b"3", [accepted.fileno()] * 3),
+                "mixed": (b"3", [accepted.fileno(), ends[0]]),
             }[packet]
             stranger.sendmsg([sent[0]], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", sent[1]))] if sent[1] else [])
             await until(lambda: theirs.count("gateway.pass_unknown") == 1)

@@ -51,6 +51,9 @@ class Ours:
     def __init__(self, folder: Path) -> None:
         self.address = str(folder / "siblings")
 
+    def heirs(self) -> list[str]:
+        return []
+
     def alone(self) -> bool:
         return False
 

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from cpms_actors.base.errors import OperatorError
 from cpms_actors.base.ids import slot_of
@@ -62,6 +63,35 @@ def test_the_slot_that_is_asked_for_is_the_chargers() -> None:
 def test_alone_is_who_has_no_sibling_to_pass_to(others: list[Presence], alone: bool) -> None:
     assert knowing(others, "").alone() is alone
     assert Siblings("n", "/ours").alone()
+
+
+@pytest.mark.parametrize(
+    ("others", "addresses"),
+    [
+        ([], []),
+        ([SIBLING, replace(SIBLING, name="c@n", address="/third"), ELSEWHERE, MUTE], ["/theirs", "/third"]),
+        ([SIBLING, replace(SIBLING, name="a~2@n", address="/next")], ["/next"]),
+        ([replace(SIBLING, name=f"a~{number}@n", address=f"/next{number}") for number in (3, 10, 4)], ["/next10"]),
+        ([SIBLING, replace(SIBLING, name="a~2@n", address="/next", leaving=True)], ["/theirs"]),
+        ([replace(SIBLING, leaving=True)], []),
+        ([replace(ELSEWHERE, name="a~2@m")], []),
+    ],
+    ids=["nobody", "siblings", "successor", "newest", "one that is not ready", "leaving", "elsewhere"],
+)
+def test_what_is_carried_goes_to_the_successor_or_else_to_those_who_serve_on_this_node(
+    others: list[Presence], addresses: list[str]
+) -> None:
+    found = knowing(others, "")
+    found.leases.presence = Presence("a@n", "0", "n", "/ours")  # type: ignore[union-attr]
+    assert found.heirs() == addresses
+    assert Siblings("n", "/ours").heirs() == []
+
+
+def test_a_predecessor_takes_no_precedence() -> None:
+    """A predecessor that has come back serves like any other."""
+    found = knowing([replace(SIBLING, name="a@n"), SIBLING], "")
+    found.leases.presence = Presence("a~2@n", "0", "n", "/ours")  # type: ignore[union-attr]
+    assert found.heirs() == ["/theirs", "/theirs"]
 
 
 def test_the_folder_of_the_socket_is_ours_alone_and_goes_with_us_or_with_the_next_worker() -> None:

@@ -32,6 +32,8 @@ from cpms_actors.node.data_dir import Connection
 from loadtests.terminator import CONFIG, Terminator, terminator
 
 CHARGERS = [f"NODE-{number}" for number in range(12)]
+ROLLED = [f"ROLLED-{number}" for number in range(24)]
+DRAINED = [f"DRAINED-{number}" for number in range(24)]
 SECURE = [f"TLS-{number}" for number in range(12)]
 PASSWORD = "0123456789abcdef0123"
 
@@ -45,7 +47,7 @@ class Nodes:
         self.addresses = [url.split("/")[2] for url in self.urls]
         self.workers = [self._worker(number) for number in (2, 3)]
 
-    def _worker(self, number: int) -> subprocess.Popen[str]:
+    def _worker(self, number: int, name: str = "worker-1") -> subprocess.Popen[str]:
         connection = msgspec.json.decode((self.cpms.directory / ".cpms" / "connection.json").read_bytes(), type=Connection)
         host, _, port = self.addresses[number - 1].partition(":")
         settings = {
@@ -61,7 +63,7 @@ class Nodes:
         }
         environment = {name: value for name, value in os.environ.items() if not name.startswith("CPMS_")}
         worker = subprocess.Popen(
-            [sys.executable, "-m", "cpms_actors.cli.main", "worker", "--name", "worker-1"],
+            [sys.executable, "-m", "cpms_actors.cli.main", "worker", "--name", name],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=(self.cpms.directory / f"n{number}.log").open("wb"),
@@ -75,6 +77,12 @@ class Nodes:
             pass
         assert said, (self.cpms.directory / f"n{number}.log").read_text()
         return worker
+
+    def replace(self, number: int) -> None:
+        """What a rollout does where no `cpms up` runs: its successor is started, and then it is stopped."""
+        before, self.workers[number - 2] = self.workers[number - 2], self._worker(number, "worker-1~2")
+        before.send_signal(signal.SIGTERM)
+        assert before.wait(40) == 0
 
     def start_what_was_killed(self) -> None:
         for worker in self.workers:
@@ -105,7 +113,7 @@ class Nodes:
 def nodes() -> Iterator[Nodes]:
     running = Nodes()
     try:
-        for charger in CHARGERS:
+        for charger in CHARGERS + ROLLED + DRAINED:
             running.cpms.add_charger(charger)
         for charger in SECURE:
             running.cpms.add_charger(charger, PASSWORD, profile=2)
@@ -204,6 +212,97 @@ def test_haproxy_lets_nobody_in_whom_the_nodes_would_not(nodes: Nodes, balancer:
             await connect(f"wss://{balancer.host}/ocpp/default/{SECURE[0]}")
 
     asyncio.run(script())
+
+
+def test_a_charger_at_the_wrong_node_sees_nothing_of_a_rollout_of_that_node_nor_of_its_own(nodes: Nodes) -> None:
+    """They charge at n1 and n2, which carry what is not theirs to each other and to n3, while the workers of both are replaced."""
+    nodes.start_what_was_killed()
+    all_served(nodes, 3)
+    over = asyncio.Event()
+
+    async def charge(s: Station, session: Session16) -> int:
+        """Meter readings one after the other, each answered once."""
+        await session.begin(s, 1000)
+        readings = 0
+        while not over.is_set():
+            readings += 1
+            await session.meter(s, min(59, readings // 100 + 1), 1000 + readings)
+            await asyncio.sleep(0.01)
+        await session.end(s, 59, 8000)
+        assert s.socket.close_code is None
+        return readings
+
+    async def script() -> None:
+        async with AsyncExitStack() as stack:
+            stations = [
+                await stack.enter_async_context(station(nodes.urls[number % 2], charger, patience_s=10))
+                for number, charger in enumerate(ROLLED)
+            ]
+            carried = await asyncio.to_thread(nodes.counted, "gateway.relayed")
+            assert carried >= len(ROLLED) // 4
+            async with asyncio.TaskGroup() as group:
+                charging = [group.create_task(charge(s, Session16(c, "T-NODES"))) for s, c in zip(stations, ROLLED, strict=True)]
+                try:
+                    said = await asyncio.to_thread(nodes.cpms.cli, "rollout", "n1", "--json")
+                    assert json.loads(said.stdout)["replaced"], said
+                    await asyncio.to_thread(nodes.replace, 2)
+                finally:
+                    over.set()
+            assert min(task.result() for task in charging) > 10
+            assert await asyncio.to_thread(nodes.counted, "gateway.relayed") == carried
+            assert await asyncio.to_thread(nodes.counted, "gateway.relays_moved_in") == carried
+            assert await asyncio.to_thread(nodes.counted, "moves_failed") == 0
+
+    asyncio.run(script())
+    each_has_one_bill(nodes, ROLLED)
+
+
+def test_the_chargers_of_a_node_that_is_drained_are_sent_away_one_by_one_and_charge_on_elsewhere(nodes: Nodes) -> None:
+    nodes.start_what_was_killed()
+    all_served(nodes, 3)
+    spread_s = 2.0
+    ended: list[float] = []
+
+    async def charge(charger: str, begun: asyncio.Barrier, over: asyncio.Event) -> None:
+        session = Session16(charger, "T-NODES")
+        async with station(nodes.urls[2], charger, patience_s=10) as s:
+            await session.begin(s, 1000)
+            await begun.wait()
+            ends = asyncio.create_task(s.socket.wait_closed())
+            drained = asyncio.create_task(over.wait())
+            await asyncio.wait((ends, drained), return_when=asyncio.FIRST_COMPLETED)
+            drained.cancel()
+            if not ends.done():  # n3 only carried it, and carries it still
+                ends.cancel()
+                await session.end(s, 30, 8000)
+                return
+            assert s.socket.close_code == 1012
+            ended.append(asyncio.get_running_loop().time())
+        async with station(nodes.urls[0], charger, patience_s=20) as s:
+            await session.end(s, 30, 8000)
+
+    async def script() -> None:
+        begun, over = asyncio.Barrier(len(DRAINED) + 1), asyncio.Event()
+        async with asyncio.TaskGroup() as group:
+            for charger in DRAINED:
+                group.create_task(charge(charger, begun, over))
+            await begun.wait()
+            at_n3 = await asyncio.to_thread(nodes.counted, "gateway.open", "n3")
+            assert 0 < at_n3 < len(DRAINED)
+            began = asyncio.get_running_loop().time()
+            said = await asyncio.to_thread(nodes.cpms.cli, "drain", "n3", "--spread", str(spread_s), "--json")
+            assert said.returncode == 0, said
+            await asyncio.to_thread(nodes.cpms.until, nodes.slots, lambda slots: slots["worker-1@n3"] == 0)
+            over.set()
+        assert len(ended) == at_n3
+        assert 0.2 * spread_s < max(ended) - min(ended) < spread_s
+        assert max(ended) - began < spread_s + 3  # and what the command took
+        assert await asyncio.to_thread(nodes.counted, "sent_away", "n3") > 0
+
+    asyncio.run(script())
+    assert nodes.cpms.cli("drain", "n3", "--back").returncode == 0
+    all_served(nodes, 3)
+    each_has_one_bill(nodes, DRAINED)
 
 
 def test_when_a_node_is_killed_its_chargers_are_served_by_the_others(nodes: Nodes) -> None:
