@@ -13,13 +13,14 @@ import socket
 import struct
 import sys
 from base64 import b64encode
+from collections import deque
 from time import perf_counter, time
 from typing import Final
 
 import msgspec
 import uvloop
 from msgspec import Struct
-from picows import WSError, WSFrame, WSHandshakeError, WSListener, WSMsgType, WSParsedURL, WSTransport, ws_connect
+from picows import WSError, WSFrame, WSHandshakeError, WSListener, WSMsgType, WSTransport, ws_connect
 
 from bench.processes import give_way, obey
 from cpms_actors.simulator.charge_point import ChargePoint
@@ -29,10 +30,10 @@ from supervisors.limits import raise_files
 
 READY: Final = "fleet: ready"
 LOOK_S: Final = 0.02
-DIALLING: Final = 100  # at a time: as many connect as can also send their request at once, which 10,000 machines would
+DIALS: Final = 40  # attempts that begin in one go: whoever is connected sends its request at once then, as 10,000 machines would
+DIAL_S: Final = 0.005  # until the next
 GC_THRESHOLDS: Final = (50_000, 20, 1_000)  # looking at 10,000 chargers again and again was half of what a storm cost here
 _RESET: Final = struct.pack("ii", 1, 0)  # SO_LINGER: a close is a reset
-_ADDRESS_NO_PORT: Final = 24  # Linux's IP_BIND_ADDRESS_NO_PORT: the port is found when the other end is known
 
 
 class Power(Struct, frozen=True, tag="power"):
@@ -92,6 +93,8 @@ class _Charger(WSListener):
             self._transport.disconnect(False)
 
     def on_ws_connected(self, transport: WSTransport) -> None:
+        connection: socket.socket = transport.underlying_transport.get_extra_info("socket")
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         self._transport, self._met = transport, True
         self._do(self.point.connected(_now()))
 
@@ -141,7 +144,7 @@ class _Charger(WSListener):
                 f"{url}/{self.point.identity}",
                 extra_headers=self._headers,
                 websocket_handshake_timeout=RUDE.call_timeout_s,
-                socket_factory=self._socket,
+                local_addr=(self._source, 0),
             )
         except WSHandshakeError as error:
             response = error.response
@@ -156,28 +159,14 @@ class _Charger(WSListener):
             if not self._met:  # reset by the server in the middle, which the library takes for a success
                 self._do(self.point.disconnected(_now(), "reset"))
 
-    async def _socket(self, to: WSParsedURL) -> socket.socket:
-        """A connected one."""
-        dialling = socket.socket()
-        try:
-            dialling.setblocking(False)
-            dialling.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
-            dialling.setsockopt(socket.SOL_IP, _ADDRESS_NO_PORT, 1)
-            dialling.bind((self._source, 0))
-            async with self._fleet.dialling:
-                await asyncio.get_running_loop().sock_connect(dialling, (to.host, to.port))
-        except BaseException:
-            dialling.close()
-            raise
-        return dialling
-
 
 class _Fleet:
     """All the chargers of this process."""
 
     def __init__(self, url: str) -> None:
         self._url = url
-        self.dialling = asyncio.Semaphore(DIALLING)
+        self._dialling: deque[_Charger] = deque()  # each of the chargers once at most
+        self._next: asyncio.Handle | None = None
         self._chargers: list[_Charger] = []
         self._attempts: set[asyncio.Task[None]] = set()
         self._slowest_s = 0.0
@@ -185,10 +174,18 @@ class _Fleet:
         self.timeouts = 0
 
     def connect(self, charger: _Charger) -> None:
-        """Begin an attempt."""
-        attempt = asyncio.get_running_loop().create_task(charger.connect(self._url))
-        self._attempts.add(attempt)
-        attempt.add_done_callback(self._attempts.discard)
+        """Begin an attempt, in its turn."""
+        self._dialling.append(charger)
+        if self._next is None:
+            self._next = asyncio.get_running_loop().call_soon(self._dial)
+
+    def _dial(self) -> None:
+        loop = asyncio.get_running_loop()
+        for _ in range(min(DIALS, len(self._dialling))):
+            attempt = loop.create_task(self._dialling.popleft().connect(self._url))
+            self._attempts.add(attempt)
+            attempt.add_done_callback(self._attempts.discard)
+        self._next = loop.call_later(DIAL_S, self._dial) if self._dialling else None
 
     def waited(self, since: float) -> None:
         """Something that a charger waited for has come."""
