@@ -226,7 +226,8 @@ class Relay:
     async def stop(self) -> None:
         """Cut them all. From now on nothing is carried."""
         self._stopped = True
-        await asyncio.sleep(0)  # a task that has not begun when it is cancelled would not close its sockets
+        if self._pairs:
+            await asyncio.sleep(0)  # a task that has not begun when it is cancelled would not close its sockets
         self._cut.value += (cut := sum(not pair.moved for pair in self._pairs.values()))
         if self._pairs:
             log.info("relays_left", moved=self._moved_on.value, cut=cut)
