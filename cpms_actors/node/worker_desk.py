@@ -81,6 +81,8 @@ class Desk:
         """Listen for commands to these slots, which the worker has or is about to have. Host loop."""
         if not self._open:
             return  # it begins with what the worker has then
+        slots = tuple(slots)
+        self._gone.difference_update(slots)  # what is about to be ours has not been somebody else's for long
         for slot in [slot for slot in slots if slot not in self._by_slot]:
             # While a slot changes hands both workers listen: a command is heard by one of them.
             self._by_slot[slot] = await self._client.subscribe(subjects.slot_commands(slot), QUEUE_GROUP, cb=self._on_command)

@@ -163,7 +163,7 @@ def test_a_charger_at_any_node_is_served_and_a_command_from_any_node_reaches_it(
             assert await asyncio.to_thread(nodes.counted, "gateway.relayed") > 0
             for charger in CHARGERS[:4]:
                 said = await asyncio.to_thread(nodes.cpms.cli, "call", charger, "ClearCache", "--json")
-                assert json.loads(said.stdout)["answer"] == {"status": "Accepted"}, said
+                assert json.loads(said.stdout).get("answer") == {"status": "Accepted"}, said
 
     asyncio.run(script())
 
