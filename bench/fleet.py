@@ -144,6 +144,7 @@ class _Charger(WSListener):
                 f"{url}/{self.point.identity}",
                 extra_headers=self._headers,
                 websocket_handshake_timeout=RUDE.call_timeout_s,
+                use_aiofastnet=False,  # its transports poll, and a poll of a socket that was reset has cost a whole storm (SIGABRT)
                 local_addr=(self._source, 0),
             )
         except WSHandshakeError as error:

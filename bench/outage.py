@@ -1,9 +1,9 @@
 """What happens when a whole region's power comes back at once?
 
 The whole system runs as `cpms up --workers 2` makes it, gates and all. `--idle` chargers of the fast fleet (bench/fleet.py) are
-connected and booted; then all their connections are reset in one moment, and all of them are back in the next, without a back-off but
-for a Retry-After, and boot. That is done STORMS times. Meanwhile `--connections` chargers that kept their connections are in a
-transaction and send MeterValues, PER_S a second together.
+connected and booted; then all their connections are reset in one moment, and all of them dial as fast as the fleet's processes can
+(each at most 8,000 a second), without a back-off but for a Retry-After, and boot. That is done STORMS times. Meanwhile `--connections`
+chargers that kept their connections are in a transaction and send MeterValues, PER_S a second together.
 
     back_s         the storm's length: until the last charger is connected and accepted again, of each storm
     slowest_s      the longest that any charger waited for the answer to a handshake or a CALL

@@ -10,9 +10,9 @@ from collections.abc import Callable
 from typing import Final
 
 from cpms_actors.gateway.engine import Receiver
+from cpms_actors.gateway.gates import TICK_S
 from cpms_actors.observe.counters import Counters
 
-TICK_S: Final = 0.01
 PER_TICK: Final = 16  # 1,600 a second; whoever is among the first of a tick hears at once
 
 

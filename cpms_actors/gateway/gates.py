@@ -30,7 +30,7 @@ SPREAD_S_MIN: Final = 10.0  # the first of a storm do not know yet that they are
 
 TICK_S: Final = 0.01  # of the pace
 TICK_LATE_S: Final = 0.003  # a tick that is later than this says that the loop, or the machine, has too much to do
-TICK_STEP: Final = 0.02  # what one in time adds to the next while somebody waits: 200 a second more, every second
+TICK_GROWTH: Final = 1.01  # of the pace by one in time while somebody waits: twice as much after 0.7 s
 PACE_FIRST: Final = 500  # handshakes per second, before anything is known
 PACE_MOST: Final = 10_000  # where nothing else is asked for
 LINE_S_MAX: Final = 8.0  # for a handshake's turn; who would wait longer is told to return
@@ -81,7 +81,7 @@ class Backlog:
 
 
 class Pace:
-    """How many handshakes are begun per tick of TICK_S: additive increase while some wait, multiplicative decrease when a tick is late.
+    """How many handshakes are begun per tick of TICK_S: some more while somebody waits, half as many after a late tick.
 
     Whoever is in notices little of a storm then: the others wait, as bytes that nobody has read.
     """
@@ -110,7 +110,7 @@ class Pace:
         if late_s > TICK_LATE_S:
             self.allowed = max(self._least, self.allowed / 2)
         elif wanted:  # a pace that nobody has tried says nothing
-            self.allowed = min(self._most, self.allowed + TICK_STEP)
+            self.allowed = min(self._most, self.allowed * TICK_GROWTH)
         granted = int(self._credit + self.allowed)
         self._credit += self.allowed - granted
         return granted

@@ -5,8 +5,9 @@ from collections.abc import Callable
 
 import pytest
 
-from cpms_actors.gateway.endings import PER_TICK, TICK_S, Endings
+from cpms_actors.gateway.endings import PER_TICK, Endings
 from cpms_actors.gateway.engine import Connection
+from cpms_actors.gateway.gates import TICK_S
 from cpms_actors.observe.counters import Counters
 from tests.gateway.conftest import Echo, Site, until
 

@@ -348,11 +348,14 @@ def test_the_pace_keeps_to_its_bounds_and_gives_no_more_turns_than_it_says(per_s
 def test_the_pace_grows_while_somebody_waits_and_halves_when_a_tick_is_late() -> None:
     pace = Pace(2000)
     assert pace.per_s == PACE_FIRST
-    for _ in range(int(1 / TICK_S)):
+    for _ in range(70):
         pace.tick(0.0, wanted=True)
-    assert pace.per_s == pytest.approx(PACE_FIRST + 200)
+    assert pace.per_s == pytest.approx(2 * PACE_FIRST, rel=0.01)
     pace.tick(2 * TICK_LATE_S, wanted=True)
-    assert pace.per_s == pytest.approx((PACE_FIRST + 200) / 2)
+    assert pace.per_s == pytest.approx(PACE_FIRST, rel=0.01)
+    for _ in range(int(2 / TICK_S)):
+        pace.tick(0.0, wanted=True)
+    assert pace.per_s == 2000
 
 
 def test_a_pace_that_nobody_tries_does_not_grow() -> None:
