@@ -9,7 +9,7 @@ from typing import IO, Final
 
 from cpms_actors.node import exec_child
 
-STOP_S_MAX: Final = 20.0
+STOP_S_MAX: Final = 60.0  # longer than a stack gives its own processes, so that it ends them and not we
 _INTERRUPTIONS: Final = (signal.SIGINT, signal.SIGTERM)
 
 

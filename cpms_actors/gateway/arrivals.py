@@ -237,7 +237,7 @@ class Arrivals:
             self._take(accepted)
             return
         self._connections.depart(answered=True)
-        if not owner.startswith("/"):
+        if not owner.startswith("@"):
             self._carry(accepted, owner)
         elif self._passage.send(owner, accepted.fileno()):
             self._passed_on.value += 1

@@ -6,6 +6,9 @@
 
 Nothing waits: a sibling that cannot be reached, or does not keep up, is told to the caller at once. What a dying sibling has not
 taken out of its socket yet is closed by the kernel, and those clients see their connection end.
+
+The sockets have names in Linux's abstract namespace, written "@name": the kernel forgets a name with its process, so a worker that is
+killed leaves nothing behind. Such a name has no permissions: each side asks the kernel for the other's user, which must be its own.
 """
 
 import array
@@ -13,9 +16,9 @@ import asyncio
 import errno
 import os
 import socket
+import struct
 from collections.abc import Callable, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Final
 
 from cpms_actors.gateway.accepting import BATCH, Acceptor
@@ -31,13 +34,14 @@ _PAIR: Final = b"3"  # both ends of one that is carried to another node
 _ANCILLARY_BYTES: Final = socket.CMSG_LEN(2 * array.array("i").itemsize)  # two descriptors; the kernel closes any more
 _CUT: Final = socket.MSG_TRUNC | socket.MSG_CTRUNC  # more than we take, or we have no descriptor left
 _TCP: Final = (socket.AF_INET, socket.AF_INET6)
+_CREDENTIALS: Final = struct.Struct("3i")  # process, user, group: ucred of unix(7)
 
 
 class Passage:
     """Both sides of one worker. Received sockets are fed to `take`; they do not block. Start and stop it on the loop.
 
-    `gateway.siblings` is who is connected to us, `gateway.pass_unknown` counts packets that are none of ours, without or with a wrong
-    descriptor.
+    `gateway.siblings` is who is connected to us, `gateway.pass_strangers` counts who was of another user and sent away,
+    `gateway.pass_unknown` packets that are none of ours, without or with a wrong descriptor.
     """
 
     def __init__(
@@ -52,23 +56,20 @@ class Passage:
         self._take = take
         self._take_moved = take_moved
         self._take_pair = take_pair
+        self._strangers = counters.counter("gateway.pass_strangers")
         self._unknown = counters.counter("gateway.pass_unknown")
         self._connected = counters.gauge("gateway.siblings", bound=SIBLINGS_MAX)
         self._paused = counters.counter("gateway.accept_paused")
         self._acceptor: Acceptor | None = None
-        self._file = (0, 0)
         self._from: set[socket.socket] = set()
         self._to: dict[str, socket.socket] = {}
 
     def start(self) -> None:
-        """Take from siblings from now on. A stale file at the address is replaced. Raises OSError when it cannot be bound."""
+        """Take from siblings from now on. Raises OSError when the address cannot be bound."""
         listening = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
             listening.setblocking(False)
-            Path(self._address).unlink(missing_ok=True)
-            listening.bind(self._address)
-            Path(self._address).chmod(0o600)  # nobody can connect before listen
-            self._file = _file_at(self._address)
+            listening.bind(_name(self._address))
             listening.listen(SIBLINGS_MAX)
         except BaseException:
             listening.close()
@@ -77,12 +78,10 @@ class Passage:
         self._acceptor.start()
 
     def stop(self) -> None:
-        """Take no more, close the connections to and from siblings, remove the file unless it is a successor's by now. Idempotent."""
+        """Take no more, and close the connections to and from siblings. Idempotent."""
         if self._acceptor is not None:
             self._acceptor.stop()
             self._acceptor = None
-            if _file_at(self._address) == self._file:
-                Path(self._address).unlink(missing_ok=True)
         for sibling in tuple(self._from):
             self._part(sibling)
         for address in tuple(self._to):
@@ -125,6 +124,10 @@ class Passage:
         return True
 
     def _welcome(self, sibling: socket.socket) -> None:
+        if not _is_of_our_user(sibling):
+            self._strangers.value += 1
+            sibling.close()
+            return
         if len(self._from) >= SIBLINGS_MAX:
             self._connected.refuse()
             sibling.close()
@@ -190,11 +193,23 @@ def _connected_to(address: str) -> socket.socket | None:
     sibling = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     sibling.setblocking(False)
     try:
-        sibling.connect(address)  # done at once or, when the backlog is full, not at all
+        sibling.connect(_name(address))  # done at once or, when the backlog is full, not at all
     except OSError:
         sibling.close()
         return None
+    if not _is_of_our_user(sibling):  # somebody has taken the name of a sibling that is gone
+        sibling.close()
+        return None
     return sibling
+
+
+def _name(address: str) -> bytes:
+    return b"\0" + address.removeprefix("@").encode()
+
+
+def _is_of_our_user(sibling: socket.socket) -> bool:
+    _process, user, _group = _CREDENTIALS.unpack(sibling.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
+    return bool(user == os.geteuid())
 
 
 def _is_full(error: OSError) -> bool:
@@ -213,12 +228,3 @@ def _descriptors(ancillary: list[tuple[int, int, bytes]]) -> list[int]:
 def _close(descriptors: list[int]) -> None:
     for descriptor in descriptors:
         os.close(descriptor)
-
-
-def _file_at(address: str) -> tuple[int, int]:
-    """What tells the file at an address from another one that takes its place; zeros when there is none."""
-    try:
-        found = os.stat(address)
-    except OSError:
-        return 0, 0
-    return found.st_dev, found.st_ino

@@ -29,7 +29,7 @@ class Routing(Protocol):
     """This machine's name, which NODE_HEADER tells; empty: the header is left out."""
 
     address: str
-    """The file path of the Unix socket where siblings pass us sockets; at most 107 bytes, in a directory that only we can write to."""
+    """The name of the Unix socket where siblings pass us sockets, "@" and at most 107 bytes (`passage.py`)."""
 
     inner: socket | None
     """A listening socket where other nodes carry connections to us; the engine accepts from a copy of it. None: they cannot."""
@@ -39,7 +39,7 @@ class Routing(Protocol):
         ...
 
     def heirs(self) -> Sequence[str]:
-        """The file paths of the Unix sockets of those siblings that go on with what we carry to other nodes, when we end."""
+        """The names of the Unix sockets of those siblings that go on with what we carry to other nodes, when we end."""
         ...
 
     def alone(self) -> bool:
@@ -47,7 +47,7 @@ class Routing(Protocol):
         ...
 
     def whose(self, path: bytes) -> str:
-        """Who owns this request path: the file path of a sibling's Unix socket, "host:port" of another node's inner one.
+        """Who owns this request path: the name of a sibling's Unix socket, "host:port" of another node's inner one.
 
         "" when it is ours or nobody's, for then our door answers.
         """

@@ -1,15 +1,11 @@
 """The other workers, of this machine and of others: to whom an accepted connection is passed or carried."""
 
 import os
-import shutil
 import socket
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Final
-
-import psutil
+from uuid import uuid4
 
 from cpms_actors.base.errors import OperatorError
 from cpms_actors.base.ids import parse_path, slot_of
@@ -18,7 +14,6 @@ from cpms_actors.bus.ownership import lineage_of
 from cpms_actors.bus.slots import Leases, Presence
 from cpms_actors.gateway.listening import endpoint, listen
 
-_PREFIX: Final = "cpms-worker-"
 _ANY: Final = ("", "0.0.0.0", "::")
 
 
@@ -76,9 +71,8 @@ class Siblings:
 def siblings(node: str, gateway: Gateway) -> Iterator[Siblings]:
     """The places where others reach us. Raises OperatorError when the inner address cannot be bound.
 
-    The path of the Unix socket is short, for its address has 107 bytes, and only this user may look into the folder.
+    The name of the Unix socket tells people whose it is, and is nobody else's, not even in another container with our process id.
     """
-    _sweep()
     passing = gateway.engine == "picows"  # the reference engine takes nothing from anybody
     host = gateway.inner_host or ("" if gateway.host in _ANY else gateway.host)
     try:
@@ -87,22 +81,12 @@ def siblings(node: str, gateway: Gateway) -> Iterator[Siblings]:
         raise OperatorError(
             "gateway.inner_host", f"cannot listen on {host}: {error.strerror}; name an address of this machine"
         ) from error
-    folder = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-"))
     try:
-        yield Siblings(node, str(folder / "pass.sock") if passing else "", inner)
+        yield Siblings(node, f"@cpms-worker-{os.getpid()}-{uuid4().hex}" if passing else "", inner)
     finally:
         if inner is not None:
             inner.close()
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _close(packet: bytes, passed: socket.socket) -> None:
     passed.close()
-
-
-def _sweep() -> None:
-    """What workers that were killed have left behind."""
-    for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*-*"):
-        pid = folder.name.removeprefix(_PREFIX).partition("-")[0]
-        if pid.isdigit() and not psutil.pid_exists(int(pid)):
-            shutil.rmtree(folder, ignore_errors=True)

@@ -218,7 +218,7 @@ def test_a_namesake_takes_over_at_once_and_the_older_one_serves_no_more(nats_url
 
 def test_a_sibling_is_given_its_share_slot_by_slot_with_what_is_connected(nats_url: str) -> None:
     async def use(make: Make) -> None:
-        a, b = await make("a", node="n", address="/a"), await make("b", node="n", address="/b")
+        a, b = await make("a", node="n", address="@a"), await make("b", node="n", address="@b")
         await a.start()
         before = dict(a.leases.serving)
         await b.start()
@@ -236,7 +236,7 @@ def test_a_sibling_is_given_its_share_slot_by_slot_with_what_is_connected(nats_u
 
 def test_a_dead_sibling_s_slots_say_that_they_were_held_to_the_end(nats_url: str) -> None:
     async def use(make: Make) -> None:
-        a, b = await make("a", node="n", address="/a"), await make("b", node="n", address="/b")
+        a, b = await make("a", node="n", address="@a"), await make("b", node="n", address="@b")
         await a.start()
         before = dict(a.leases.serving)
         await a.die()
@@ -250,7 +250,7 @@ def test_a_dead_sibling_s_slots_say_that_they_were_held_to_the_end(nats_url: str
 
 @pytest.mark.parametrize(
     ("own", "node", "address"),
-    [("/a", "elsewhere", "/b"), ("/a", "n", ""), ("", "n", "/b")],
+    [("@a", "elsewhere", "@b"), ("@a", "n", ""), ("", "n", "@b")],
     ids=["another node", "takes no connections", "can pass none"],
 )
 def test_without_a_way_for_connections_slots_go_without(nats_url: str, own: str, node: str, address: str) -> None:
@@ -285,7 +285,7 @@ def test_who_is_not_ready_gets_nothing_before_it_joins_unless_it_is_alone(nats_u
 
 def test_a_successor_gets_what_its_predecessor_had_and_nobody_else_is_touched(nats_url: str) -> None:
     async def use(make: Make) -> None:
-        a, b, successor = [await make(name, node="n", address=f"/{name}") for name in ("a@n", "b@n", "a~2@n")]
+        a, b, successor = [await make(name, node="n", address=f"@{name}") for name in ("a@n", "b@n", "a~2@n")]
         await a.start()
         await b.start()
         await until(lambda: b.slots == share("b@n", "a@n", "b@n"))
@@ -320,7 +320,7 @@ def test_who_leaves_and_is_alone_keeps_what_it_has(nats_url: str) -> None:
 
 def test_a_drain_goes_in_waves_and_can_be_undone(nats_url: str) -> None:
     async def use(make: Make) -> None:
-        a, b = await make("a", node="n", address="/a"), await make("b", node="m", address="/b")
+        a, b = await make("a", node="n", address="@a"), await make("b", node="m", address="@b")
         await a.start()
         await b.start()
         await until(lambda: b.slots == share("b", "a", "b"))
@@ -349,7 +349,7 @@ def test_a_drain_goes_in_waves_and_can_be_undone(nats_url: str) -> None:
 
 def test_a_slot_is_given_back_when_its_time_is_up_or_when_nobody_is_left_on_it(nats_url: str) -> None:
     async def use(make: Make) -> None:
-        a, b = await make("a", node="n", address="/a"), await make("b", node="m", address="/b")
+        a, b = await make("a", node="n", address="@a"), await make("b", node="m", address="@b")
         await a.start()
         await b.start()
         await until(lambda: b.slots == share("b", "a", "b"))
@@ -373,7 +373,7 @@ def test_a_slot_is_given_back_when_its_time_is_up_or_when_nobody_is_left_on_it(n
 @pytest.mark.parametrize("how", ["no spread", "stopped meanwhile"])
 def test_a_drain_without_a_spread_is_over_at_once_and_so_is_one_that_a_stop_overtakes(nats_url: str, how: str) -> None:
     async def use(make: Make) -> None:
-        a, b = await make("a", node="n", address="/a"), await make("b", node="m", address="/b")
+        a, b = await make("a", node="n", address="@a"), await make("b", node="m", address="@b")
         await a.start()
         await b.start()
         await until(lambda: b.slots == share("b", "a", "b"))

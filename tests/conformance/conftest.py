@@ -9,6 +9,7 @@ Where an engine's library cannot give what the suite asks for, DIFFERENCES says 
 
 import asyncio
 import base64
+import os
 import socket
 import struct
 import threading
@@ -16,6 +17,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
+from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Self
 
@@ -140,7 +142,7 @@ class Ours:
 
     def __init__(self, folder: str) -> None:
         self.node = ""
-        self.address = f"{folder}/siblings"
+        self.address = f"@{os.getpid()}-{Path(folder).name}"
         self.inner = None
 
     def heirs(self) -> list[str]:

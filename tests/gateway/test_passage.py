@@ -4,17 +4,19 @@ import array
 import asyncio
 import os
 import socket
-import stat
+import sys
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
+from subprocess import PIPE
 
 import pytest
 import uvloop
 
-from cpms_actors.gateway.passage import PACKET_BYTES_MAX, SIBLINGS_MAX, Passage
+from cpms_actors.gateway.passage import PACKET_BYTES_MAX, SIBLINGS_MAX, Passage, _name
 from cpms_actors.observe.counters import Counters
+from tests.gateway.conftest import is_taken, named
 
 
 class Worker:
@@ -22,7 +24,7 @@ class Worker:
 
     def __init__(self, folder: Path, name: str) -> None:
         self.counters = Counters()
-        self.address = str(folder / name)
+        self.address = named(folder, name)
         self.taken: list[socket.socket] = []
         self.moved: list[tuple[bytes, socket.socket]] = []
         self.pairs: list[tuple[socket.socket, socket.socket]] = []
@@ -71,8 +73,9 @@ def pair(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[Callable[[
             finally:
                 ours.stop()
                 theirs.stop()
-            assert os.listdir(tmp_path) == []
+            assert not is_taken(tmp_path)
 
+        request.param(asyncio.sleep(0))  # what the loop's library opens once and keeps is there
         before = len(os.listdir("/proc/self/fd"))
         request.param(main())
         assert len(os.listdir("/proc/self/fd")) == before
@@ -123,9 +126,19 @@ def test_a_pair_is_passed_in_order(pair: Callable[..., None]) -> None:
     pair(use)
 
 
-def test_nobody_else_may_connect(pair: Callable[..., None]) -> None:
+def test_who_is_of_another_user_is_sent_away_and_counted(pair: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> None:
     async def use(ours: Worker, theirs: Worker) -> None:
-        assert stat.S_IMODE(os.stat(theirs.address).st_mode) == 0o600
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as stranger, connection() as (_, accepted):
+            monkeypatch.setattr(os, "geteuid", lambda: 4711)  # not the user of this process, as the kernel tells it
+            stranger.connect(_name(theirs.address))
+            await until(lambda: theirs.count("gateway.pass_strangers") == 1)
+            assert stranger.recv(1) == b""
+            assert not ours.passage.send(theirs.address, accepted.fileno()), "to whoever has taken a sibling's name we pass nothing"
+            await until(lambda: theirs.count("gateway.pass_strangers") == 2)
+            monkeypatch.undo()
+            assert ours.passage.send(theirs.address, accepted.fileno())
+            await until(lambda: len(theirs.taken) == 1)
+        assert theirs.count("gateway.pass_strangers") == 2
 
     pair(use)
 
@@ -134,7 +147,7 @@ def test_a_sibling_that_is_not_there_is_told_at_once(pair: Callable[..., None]) 
     async def use(ours: Worker, theirs: Worker) -> None:
         with connection() as (_, accepted):
             assert not ours.passage.send(ours.address, accepted.fileno())
-            assert not ours.passage.send("/" + "x" * 200, accepted.fileno())
+            assert not ours.passage.send("@" + "x" * 200, accepted.fileno())
             assert ours.passage.send(theirs.address, accepted.fileno())
             theirs.stop()
             assert not ours.passage.send(theirs.address, accepted.fileno())
@@ -169,10 +182,18 @@ def test_a_sibling_that_does_not_take_them_is_given_up_without_waiting_and_gets_
     pair(use)
 
 
-def test_a_stale_file_is_replaced(pair: Callable[..., None]) -> None:
+def test_the_name_of_a_worker_that_was_killed_is_free(pair: Callable[..., None]) -> None:
     async def use(ours: Worker, theirs: Worker) -> None:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as stale:
-            stale.bind(ours.address)
+        bind = f"import socket; s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET); s.bind({_name(ours.address)!r}); s.listen()"
+        killed = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", f"{bind}; print(flush=True); input()", stdin=PIPE, stdout=PIPE
+        )
+        assert killed.stdout is not None
+        await killed.stdout.readline()
+        with pytest.raises(OSError, match="in use"):
+            ours.passage.start()
+        killed.kill()
+        await killed.communicate()
         ours.passage.start()
         with connection() as (_, accepted):
             assert theirs.passage.send(ours.address, accepted.fileno())
@@ -181,24 +202,10 @@ def test_a_stale_file_is_replaced(pair: Callable[..., None]) -> None:
     pair(use)
 
 
-def test_the_file_of_a_successor_is_left_alone(pair: Callable[..., None]) -> None:
-    async def use(ours: Worker, theirs: Worker) -> None:
-        successor = Worker(Path(theirs.address).parent, "theirs")
-        successor.passage.start()
-        theirs.passage.stop()
-        with connection() as (_, accepted):
-            assert ours.passage.send(theirs.address, accepted.fileno())
-            await until(lambda: len(successor.taken) == 1)
-        successor.stop()
-
-    pair(use)
-
-
-def test_an_address_that_cannot_be_bound_is_an_error(tmp_path: Path) -> None:
+def test_an_address_that_cannot_be_bound_is_an_error() -> None:
     before = len(os.listdir("/proc/self/fd"))
-    for address in (tmp_path / "nowhere" / "socket", tmp_path / ("x" * 120)):
-        with pytest.raises(OSError, match=r"No such file|too long"):
-            Passage(str(address), lambda taken: None, lambda known, taken: None, lambda near, far: None, Counters()).start()
+    with pytest.raises(OSError, match="too long"):
+        Passage("@" + "x" * 120, lambda taken: None, lambda known, taken: None, lambda near, far: None, Counters()).start()
     assert len(os.listdir("/proc/self/fd")) == before
 
 
@@ -211,7 +218,7 @@ def test_what_is_not_understood_is_closed_and_counted(pair: Callable[..., None],
             socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as stranger,
             socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp,
         ):
-            stranger.connect(theirs.address)
+            stranger.connect(_name(theirs.address))
             sent = {
                 "version": (b"4", [accepted.fileno()]),
                 "none": (b"1", []),
@@ -241,7 +248,7 @@ def test_the_connections_of_siblings_are_bounded(pair: Callable[..., None]) -> N
         siblings = []
         for number in range(SIBLINGS_MAX + 1):
             sibling = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-            sibling.connect(theirs.address)
+            sibling.connect(_name(theirs.address))
             siblings.append(sibling)
             refused = int(number == SIBLINGS_MAX)
             await until(lambda wanted=(number + 1 - refused, refused): (

@@ -13,10 +13,10 @@ from websockets.asyncio.client import connect
 
 from cpms_actors.gateway import relay
 from cpms_actors.gateway.listening import endpoint, listen
-from cpms_actors.gateway.passage import Passage
+from cpms_actors.gateway.passage import Passage, _name
 from cpms_actors.gateway.relay import Relay
 from cpms_actors.observe.counters import Counters
-from tests.gateway.conftest import Worker, echoed, sockets, started, until
+from tests.gateway.conftest import Worker, echoed, is_taken, named, sockets, started, until
 
 KERNEL_BYTES = 16_384  # every socket holds so much, or twice that: what is under way waits in the worker
 ON_THE_WAY_BYTES = 262_144  # who has said so much that was not heard yet waits: more than the sockets hold
@@ -29,7 +29,7 @@ class Post:
 
     def __init__(self, folder: Path, name: str) -> None:
         self.counters = Counters()
-        self.address = str(folder / name)
+        self.address = named(folder, name)
         self.now = 0.0
         self.relay = Relay(self.counters, clock=lambda: self.now)
         self.passage = Passage(self.address, _nothing_new, _nothing_open, self.relay.take_over, self.counters)
@@ -112,7 +112,7 @@ class Street:
 
 @pytest.fixture(params=[asyncio.run, uvloop.run], ids=["asyncio", "uvloop"])
 def street(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[Callable[[Street], Awaitable[None]]], None]:
-    """Runs a test with a street. Nothing may be left of it: no task, no descriptor, no file, no connection."""
+    """Runs a test with a street. Nothing may be left of it: no task, no descriptor, no name, no connection."""
 
     def run(use: Callable[[Street], Awaitable[None]]) -> None:
         async def main() -> None:
@@ -126,7 +126,7 @@ def street(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[Callable
             await until(lambda: asyncio.all_tasks() == {asyncio.current_task()})
             assert [post.count("relayed") for post in street.posts] == [0] * len(street.posts)
             assert [post.count("relay_failed") for post in street.posts] == [0] * len(street.posts)
-            assert os.listdir(tmp_path) == []
+            assert not is_taken(tmp_path)
             await until(lambda: sockets() <= before)
 
         request.param(main())
@@ -359,13 +359,12 @@ def test_an_heir_that_dies_before_it_has_taken_them_costs_a_reconnection(street:
         charger, owner = await street.carried(here)
         await talk(charger, owner)
         with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as dying:
-            dying.bind(str(tmp_path / "dying"))
+            dying.bind(_name(named(tmp_path, "dying")))
             dying.listen()
-            await here.leave(str(tmp_path / "dying"))
+            await here.leave(named(tmp_path, "dying"))
             await here.stop()
             assert (here.count("relays_moved_on"), here.count("relays_cut")) == (1, 0)
             await say(charger, b"nobody reads this")
-        (tmp_path / "dying").unlink()
         assert await ended(charger)
         assert await ended(owner)
 

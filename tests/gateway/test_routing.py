@@ -1,7 +1,6 @@
 """Whoever accepts a connection, its owner serves it."""
 
 import asyncio
-import os
 import socket
 from collections.abc import Callable
 from contextlib import AsyncExitStack
@@ -17,7 +16,7 @@ from cpms_actors.gateway import arrivals
 from cpms_actors.gateway.engines.choice import engine_of
 from cpms_actors.gateway.routing import request_path
 from cpms_actors.observe.counters import Counters
-from tests.gateway.conftest import ENOUGH, HEADERS, MANY, Site, Worker, answer, echoed, started, until
+from tests.gateway.conftest import ENOUGH, HEADERS, MANY, Site, Worker, answer, echoed, is_taken, started, until
 
 
 def test_every_connection_ends_at_its_owner_whoever_accepts_it(site: Callable[..., None]) -> None:
@@ -207,8 +206,8 @@ def test_the_setting_s_engine_gets_the_routing(tmp_path: Path) -> None:
         worker = Worker(tmp_path, "A")
         engine = engine_of(Gateway(port=0), worker.enter, Counters(), None, worker)  # type: ignore[arg-type]  # it has no tasks
         await engine.start()
-        assert os.listdir(tmp_path) == ["A"]
+        assert is_taken(tmp_path)
         await engine.stop()
-        assert os.listdir(tmp_path) == []
+        assert not is_taken(tmp_path)
 
     asyncio.run(main())

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 import socket
 import ssl
 import subprocess
@@ -27,7 +28,8 @@ from running import RunningCpms, die_with_parent
 from cpms_actors.base.settings import Gateway
 from cpms_actors.bus import verbs
 from cpms_actors.bus import verbs_ledger as ledger
-from cpms_actors.node.data_dir import free_port
+from cpms_actors.node.data_dir import DataDir, free_port
+from loadtests.stack import scratch_stack
 from loadtests.terminator import NODES, terminator
 from loadtests.wire import Refused, Wire, trust
 
@@ -204,10 +206,21 @@ def test_what_was_queued_for_hours_is_told_and_billed_once() -> None:
 
 
 def test_a_charger_that_is_not_registered_is_a_reason_to_fail_and_nothing_stays(scratch: Path) -> None:
-    code, verdict = verdict_of("power-outage", "--chargers", "5", "--seconds", "2", "--unregistered", "1", scratch=scratch)
+    arguments = ["power-outage", "--chargers", "5", "--seconds", "2", "--unregistered", "1", "--json"]
+    code, stdout, stderr = run(*arguments, scratch=scratch)
+    verdict = json.loads(stdout)
     assert (code, verdict["verdict"], verdict["admitted"]) == (1, "fail", 4)
+    assert "the scratch stack ended" not in stderr
     assert "1 charger left out after the cut: STORM-00005" in verdict["reasons"]
     assert left_of(scratch) == []
+
+
+def test_a_stack_that_does_not_stop_in_order_is_told_of(capfd: pytest.CaptureFixture[str]) -> None:
+    with scratch_stack() as stack:
+        connection = DataDir(stack.data).connection()
+        assert connection is not None
+        os.kill(connection.pid, signal.SIGKILL)
+    assert "the scratch stack ended with status -9: " in capfd.readouterr().err
 
 
 def test_a_charger_of_201_that_is_not_registered_is_a_reason_to_fail(running_cpms: RunningCpms) -> None:

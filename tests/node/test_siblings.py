@@ -1,10 +1,6 @@
 """Whom an accepted socket is passed to, and what a worker leaves behind."""
 
 import os
-import subprocess
-import sys
-import tempfile
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -20,21 +16,21 @@ from cpms_actors.node.siblings import Siblings, siblings
 
 def knowing(others: list[Presence], owner: str) -> Siblings:
     """The siblings of a worker on node "n", where `owner` holds every slot."""
-    found = Siblings("n", "/ours")
+    found = Siblings("n", "@ours")
     found.leases = SimpleNamespace(living=lambda: others, owner=lambda slot: owner)  # type: ignore[assignment]
     return found
 
 
-SIBLING = Presence("b@n", "1", "n", "/theirs")
-ELSEWHERE = Presence("c@m", "2", "m", "/far", inner="10.0.0.2:4711")
-UNREACHED = Presence("e@m", "4", "m", "/far")
+SIBLING = Presence("b@n", "1", "n", "@theirs")
+ELSEWHERE = Presence("c@m", "2", "m", "@far", inner="10.0.0.2:4711")
+UNREACHED = Presence("e@m", "4", "m", "@far")
 MUTE = Presence("d@n", "3", "n", "")
 
 
 @pytest.mark.parametrize(
     ("others", "owner", "path", "address"),
     [
-        ([SIBLING, ELSEWHERE], "b@n", b"/ocpp/CP1", "/theirs"),
+        ([SIBLING, ELSEWHERE], "b@n", b"/ocpp/CP1", "@theirs"),
         ([SIBLING, ELSEWHERE], "a@n", b"/ocpp/CP1", ""),
         ([SIBLING, ELSEWHERE], "b@n", b"/nowhere", ""),
         ([SIBLING, ELSEWHERE], "c@m", b"/ocpp/CP1", "10.0.0.2:4711"),
@@ -62,17 +58,17 @@ def test_the_slot_that_is_asked_for_is_the_chargers() -> None:
 @pytest.mark.parametrize(("others", "alone"), [([], True), ([UNREACHED, MUTE], True), ([SIBLING], False), ([ELSEWHERE], False)])
 def test_alone_is_who_has_no_sibling_to_pass_to(others: list[Presence], alone: bool) -> None:
     assert knowing(others, "").alone() is alone
-    assert Siblings("n", "/ours").alone()
+    assert Siblings("n", "@ours").alone()
 
 
 @pytest.mark.parametrize(
     ("others", "addresses"),
     [
         ([], []),
-        ([SIBLING, replace(SIBLING, name="c@n", address="/third"), ELSEWHERE, MUTE], ["/theirs", "/third"]),
-        ([SIBLING, replace(SIBLING, name="a~2@n", address="/next")], ["/next"]),
-        ([replace(SIBLING, name=f"a~{number}@n", address=f"/next{number}") for number in (3, 10, 4)], ["/next10"]),
-        ([SIBLING, replace(SIBLING, name="a~2@n", address="/next", leaving=True)], ["/theirs"]),
+        ([SIBLING, replace(SIBLING, name="c@n", address="@third"), ELSEWHERE, MUTE], ["@theirs", "@third"]),
+        ([SIBLING, replace(SIBLING, name="a~2@n", address="@next")], ["@next"]),
+        ([replace(SIBLING, name=f"a~{number}@n", address=f"@next{number}") for number in (3, 10, 4)], ["@next10"]),
+        ([SIBLING, replace(SIBLING, name="a~2@n", address="@next", leaving=True)], ["@theirs"]),
         ([replace(SIBLING, leaving=True)], []),
         ([replace(ELSEWHERE, name="a~2@m")], []),
     ],
@@ -82,28 +78,23 @@ def test_what_is_carried_goes_to_the_successor_or_else_to_those_who_serve_on_thi
     others: list[Presence], addresses: list[str]
 ) -> None:
     found = knowing(others, "")
-    found.leases.presence = Presence("a@n", "0", "n", "/ours")  # type: ignore[union-attr]
+    found.leases.presence = Presence("a@n", "0", "n", "@ours")  # type: ignore[union-attr]
     assert found.heirs() == addresses
-    assert Siblings("n", "/ours").heirs() == []
+    assert Siblings("n", "@ours").heirs() == []
 
 
 def test_a_predecessor_takes_no_precedence() -> None:
     """A predecessor that has come back serves like any other."""
     found = knowing([replace(SIBLING, name="a@n"), SIBLING], "")
-    found.leases.presence = Presence("a~2@n", "0", "n", "/ours")  # type: ignore[union-attr]
-    assert found.heirs() == ["/theirs", "/theirs"]
+    found.leases.presence = Presence("a~2@n", "0", "n", "@ours")  # type: ignore[union-attr]
+    assert found.heirs() == ["@theirs", "@theirs"]
 
 
-def test_the_folder_of_the_socket_is_ours_alone_and_goes_with_us_or_with_the_next_worker() -> None:
-    killed = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True, check=True)
-    left = Path(tempfile.mkdtemp(prefix=f"cpms-worker-{killed.stdout.strip()}-"))
-    with siblings("n", Gateway()) as ours:
-        folder = Path(ours.address).parent
-        assert folder.stat().st_mode & 0o777 == 0o700
-        assert len(ours.address.encode()) < 108
-        assert not left.exists()
-        assert str(os.getpid()) in folder.name
-    assert not folder.exists()
+def test_the_name_of_the_socket_tells_whose_it_is_and_is_nobody_elses() -> None:
+    with siblings("n", Gateway()) as ours, siblings("n", Gateway()) as others:
+        assert ours.address.startswith(f"@cpms-worker-{os.getpid()}-")
+        assert len(ours.address.encode()) <= 108
+        assert ours.address != others.address
 
 
 @pytest.mark.parametrize(

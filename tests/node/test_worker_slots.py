@@ -44,7 +44,7 @@ class Place:
     def __init__(self, chance: Callable[[], float] | None = None) -> None:
         self.resumed: list[tuple[Moved, socket.socket]] = []
         nothing: Any = None
-        self.siblings = Siblings("n", "/nowhere")
+        self.siblings = Siblings("n", "@nowhere")
         journal = Journal(nothing, range(LANES), "writer", JournalSettings())
         self.slots = WorkerSlots(
             nothing, journal, self.siblings, nothing, lambda moved, passed: self.resumed.append((moved, passed)), chance
@@ -155,7 +155,7 @@ def test_a_charger_that_housekeeping_forgets_while_its_slot_moves_is_no_fault() 
     async def use(place: Place) -> None:
         quiet = Quiet(place)
         place.slots.chargers["default", "CP1"] = quiet  # type: ignore[assignment]
-        await place.slots._moved(SLOT, 7, Presence("heir", "1", "n", "/heir"))
+        await place.slots._moved(SLOT, 7, Presence("heir", "1", "n", "@heir"))
         assert quiet.looks > 1
         assert place.slots.chargers == {}
 
@@ -307,7 +307,7 @@ def test_a_drain_that_is_undone_sends_nobody_away_any_more(how: str) -> None:
         await asyncio.sleep(1.9)
         if how == "moved":  # to a sibling that has come meanwhile
             slots.chargers.clear()
-            await slots._moved(SLOT, 7, Presence("heir", "1", "n", "/heir"))
+            await slots._moved(SLOT, 7, Presence("heir", "1", "n", "@heir"))
             assert not slots.open_to_newcomers(SLOT)
         else:
             (slots._keep if how == "undone" else slots.stop)()
