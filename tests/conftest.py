@@ -24,6 +24,7 @@ from itertools import count
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from running import RunningCpms, die_with_parent
 
 from cpms_actors.base.settings import Postgres
@@ -36,6 +37,9 @@ _UNPRIVILEGED = "nobody"  # Postgres refuses to run as root
 _START_S = 30.0
 _TEMPLATE = "cpms_template"
 _numbers = count(1)
+
+settings.register_profile("patient", settings(), deadline=None)  # how long an example takes is the machine's affair
+settings.load_profile("patient")
 
 
 class _Server:
