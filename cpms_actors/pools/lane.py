@@ -38,7 +38,8 @@ from cpms_actors.store.offsets import Claim, Progress
 log = logs.get("session")
 
 BATCH_BYTES_MAX: Final = 1_048_576  # of pages: about 10,000 events, and a transaction of well under a second
-LINGER_S: Final = 0.03  # between batches: nobody waits for the fold, and a larger batch costs less per event
+REST_S: Final = (0.1, 0.25)  # between batches, at least and at most: nobody waits for the fold
+REST_PER_FOLD: Final = 9  # times what the last one took: who keeps up folds for a tenth of the time, in batches that are worth it
 RETRY_FIRST_S: Final = 0.2
 RETRY_MAX_S: Final = 5.0
 SEEN_MAX: Final = 50_000  # chargers whose last write of last_seen_at is remembered; beyond, all are forgotten
@@ -53,6 +54,16 @@ _REFUSED: Final = (
     ValueError,
     OverflowError,
 )
+
+
+def rest_s(took_s: float) -> float:
+    """How long a lane that has folded all there was waits before it looks again, in seconds.
+
+    A batch costs several milliseconds of two processes however little is in it. So few large ones are better than many small ones, and
+    the more so the busier the machine is, which shows in the time that the last one took.
+    """
+    least, most = REST_S
+    return min(most, max(least, REST_PER_FOLD * took_s))
 
 
 def stream_name(info: StreamInfo) -> str:
@@ -135,10 +146,11 @@ class Lane:
             await reader.open()
             while True:
                 pages = await reader.fetch(BATCH_BYTES_MAX)
+                began = monotonic()
                 await self.fold_pages(pages)
                 self.statistics.pending = reader.pending
                 if not reader.pending:
-                    await anyio.sleep(LINGER_S)
+                    await anyio.sleep(rest_s(monotonic() - began))
         finally:
             await reader.close()
 

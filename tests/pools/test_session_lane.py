@@ -26,7 +26,7 @@ from cpms_actors.domain.events import (
     TransactionUpdated,
 )
 from cpms_actors.pools.fold import StoredPage
-from cpms_actors.pools.lane import Lane, LaneLost
+from cpms_actors.pools.lane import REST_S, Lane, LaneLost, rest_s
 from cpms_actors.store import offsets, parked, sessions
 from cpms_actors.store.database import Database, open_database
 from cpms_actors.store.offsets import Claim
@@ -469,3 +469,8 @@ async def test_the_lane_goes_on_after_the_broker_was_away(nats_server: Any, data
 
 async def _quiet(error: Exception) -> None:
     """The broker is away on purpose."""
+
+
+@pytest.mark.parametrize(("took_s", "rests_s"), [(0.0, REST_S[0]), (0.005, REST_S[0]), (0.02, 0.18), (1.0, REST_S[1])])
+def test_a_lane_that_keeps_up_folds_for_a_tenth_of_the_time_at_most(took_s: float, rests_s: float) -> None:
+    assert rest_s(took_s) == pytest.approx(rests_s)

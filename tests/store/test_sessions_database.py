@@ -57,6 +57,17 @@ async def test_the_tenants_end_with_the_transaction(postgres: Postgres) -> None:
         assert await count(single) == 0
 
 
+async def test_a_transaction_ends_with_its_commit_and_no_round_trip_more(database: Database, postgres: Postgres) -> None:
+    async with database.transaction([]) as connection:
+        process = await connection.fetchval("SELECT pg_backend_pid()")
+    watching = await asyncpg.connect(postgres.dsn)
+    try:
+        last = await watching.fetchval("SELECT query FROM pg_stat_activity WHERE pid = $1", process)
+    finally:
+        await watching.close()
+    assert last == "COMMIT;"
+
+
 async def test_a_block_that_raises_leaves_nothing(database: Database) -> None:
     async def failing() -> None:
         async with database.transaction(["gone"]) as connection:
