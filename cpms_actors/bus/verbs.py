@@ -134,6 +134,7 @@ CDR_LIST: Final = Verb("cdr.list", ledger.CdrList, ledger.CdrPage, "A tenant's c
 PARKED_SHOW: Final = Verb("parked.show", ledger.ParkedShow, ledger.ParkedDetail, "One parked message with its payload.")
 PARKED_RESOLVE: Final = Verb("parked.resolve", ledger.ParkedResolve, ledger.ParkedDetail, "Close a parked message.")
 PARKED_LIST: Final = Verb("parked.list", ledger.ParkedList, ledger.ParkedPage, "Messages that could not be used, the newest first.")
+RECONCILE: Final = Verb("reconcile", ledger.Reconcile, ledger.Reconciliation, "Hold registers, sessions and CDRs against each other.")
 STATUS: Final = Verb("status", fleet.StatusRequest, fleet.FleetStatus, "Workers, slots, lanes, connections, rates and lag.")
 NODE_ROLLOUT: Final = Verb("node.rollout", fleet.NodeRollout, fleet.NodeRolledOut, "Replace a machine's workers by new processes.")
 NODE_DRAIN: Final = Verb("node.drain", fleet.NodeDrain, fleet.NodeDrained, "Have a machine's chargers served elsewhere, or here again.")
@@ -170,6 +171,7 @@ VERBS: Final[dict[str, Verb[Any, Any]]] = {
         PARKED_SHOW,
         PARKED_LIST,
         PARKED_RESOLVE,
+        RECONCILE,
         STATUS,
         NODE_ROLLOUT,
         NODE_DRAIN,

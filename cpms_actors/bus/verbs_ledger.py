@@ -290,3 +290,43 @@ class ParkedPage(Response, frozen=True, kw_only=True):
 
     parked: list[ParkedView]
     next: str | None
+
+
+class Reconcile(TenantRequest, frozen=True, kw_only=True):
+    """Which sessions to look at, and whether to repair what is safe."""
+
+    days: Annotated[int, Meta(ge=1, le=3_650, description="Sessions that started within so many days.")] = 31
+    limit: Annotated[int, Meta(ge=1, le=1_000, description="At most so many differences of each rule are shown, and repaired.")] = 100
+    repair: bool = False
+
+
+class DifferenceView(Response, frozen=True, kw_only=True):
+    """Where something does not fit; `cdr` is null when it is about the session."""
+
+    session: int
+    charger: str
+    cdr: str | None
+    detail: str
+
+
+class RuleView(Response, frozen=True, kw_only=True):
+    """A rule, and what it has found: `found` in all, `differences` as far as `limit` lets them be shown, `repaired` of those."""
+
+    rule: str
+    text: str
+    remedy: str
+    found: int
+    repaired: int
+    differences: list[DifferenceView]
+
+
+class Reconciliation(Response, frozen=True, kw_only=True):
+    """What does not fit: `found` in all, of which `repaired` were repaired just now; every rule with what it has found."""
+
+    tenant: str
+    since: Moment
+    sessions: int
+    cdrs: int
+    found: int
+    repaired: int
+    rules: list[RuleView]

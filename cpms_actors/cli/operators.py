@@ -1,6 +1,7 @@
 """The operators' commands. Each is one request on an admin subject, so that whatever they do, another program can do too.
 
 cpms tenant|site|charger|token|tariff|session|cdr|parked ...   what is in Postgres
+cpms reconcile                                                 whether it fits together
 cpms call CHARGER ACTION [JSON]                                an action for a charger
 cpms status                                                    how the processes are
 cpms rollout|drain                                             new processes for a machine; the machine taken away
@@ -36,6 +37,7 @@ def mount(app: typer.Typer) -> None:
     app.add_typer(operators_ledger.session_app, name="session")
     app.add_typer(operators_ledger.cdr_app, name="cdr")
     app.add_typer(operators_ledger.parked_app, name="parked")
+    app.command()(operators_ledger.reconcile)
     app.command()(operators_chargers.call)
     app.command("status")(status)
     app.command()(operators_nodes.rollout)

@@ -22,6 +22,7 @@ from cpms_actors.cli.output import (
     print_line,
     print_next,
     print_table,
+    text,
 )
 
 session_app = typer.Typer(no_args_is_help=True, help="Sessions: who charged where, when and how much.")
@@ -206,6 +207,30 @@ def parked_resolve(
     answer(as_json, verbs.PARKED_RESOLVE, lambda: request, _show_parked)
 
 
+def reconcile(
+    days: Annotated[int, typer.Option(min=1, max=3650, help="Look at sessions that started within so many days.")] = 31,
+    repair: Annotated[bool, typer.Option("--repair", help="Repair what can be repaired without losing or doubling anything.")] = False,
+    tenant: TenantOption = DEFAULT_TENANT,
+    limit: LimitOption = 100,
+    as_json: JsonOption = False,
+) -> None:
+    """Hold the chargers' registers, sessions and CDRs against each other: what does not fit, and what to do about it.
+
+    Exits with 1 when something is left that does not fit. What --repair does is done by the tariff pool a moment later: run it again
+    to see.
+
+    \b
+    Examples:
+      cpms reconcile
+      cpms reconcile --days 365 --repair
+      cpms reconcile --json
+    """
+    request = ledger.Reconcile(tenant=tenant, days=days, limit=limit, repair=repair)
+    found = answer(as_json, verbs.RECONCILE, lambda: request, _show_reconciliation)
+    if found.found > found.repaired:
+        raise typer.Exit(1)
+
+
 def _tariff_name(cdr: ledger.CdrView) -> str:
     return "free" if cdr.tariff is None else f"{cdr.tariff} v{cdr.tariff_version}"
 
@@ -297,3 +322,17 @@ def _show_parked(detail: ledger.ParkedDetail) -> None:
         print_line(f"  not JSON, in base64: {detail.payload_base64}")
     else:
         print_json(detail.payload)
+
+
+def _show_reconciliation(found: ledger.Reconciliation) -> None:
+    for rule in found.rules:
+        if rule.found:
+            repaired = f", {rule.repaired} repaired" if rule.repaired else ""
+            print_line(f"{rule.rule}: {rule.text} ({rule.found}{repaired})")
+            print_line(f"  remedy: {rule.remedy}")
+            print_table(
+                [">session", "charger", "CDR", "detail"],
+                [(each.session, each.charger, each.cdr, each.detail) for each in rule.differences],
+            )
+    what = f"{found.sessions} sessions and {found.cdrs} CDRs and credits since {text(found.since)}"
+    print_line(f"{what}: {'all of it fits' if not found.found else f'{found.found} differences, {found.repaired} repaired'}")

@@ -2,20 +2,26 @@
 
 from time import time
 from typing import Final
+from uuid import uuid4
 
 from cpms_actors.base.errors import OperatorError
 from cpms_actors.base.time import from_datetime, to_datetime
+from cpms_actors.bus import subjects
 from cpms_actors.bus.verbs_ledger import (
     AssignmentView,
     CdrDetail,
     CdrList,
     CdrPage,
     CdrShow,
+    DifferenceView,
     ParkedDetail,
     ParkedList,
     ParkedPage,
     ParkedResolve,
     ParkedShow,
+    Reconcile,
+    Reconciliation,
+    RuleView,
     SessionDetail,
     SessionList,
     SessionPage,
@@ -29,15 +35,19 @@ from cpms_actors.bus.verbs_ledger import (
     TariffView,
 )
 from cpms_actors.domain.tariff import Tariff
+from cpms_actors.observe import logs
 from cpms_actors.pools import operations_queries as queries
 from cpms_actors.pools.operations_chargers import unknown_charger
 from cpms_actors.pools.operations_desk import Desk, Handler, next_of, require_tenant
 from cpms_actors.pools.operations_tenants import unknown_site
-from cpms_actors.store import chargers, parked, sites, tariffs
+from cpms_actors.store import chargers, parked, reconciling, sites, tariffs
 from cpms_actors.store.database import Connection
 from cpms_actors.store.tariffs import Assignment, StoredTariff
 
 ASSIGNMENTS_MAX: Final = 1_000
+DAY_MS: Final = 86_400_000
+
+log = logs.get("operations")
 
 
 async def tariff_set(desk: Desk, request: TariffSet) -> TariffView:
@@ -180,7 +190,51 @@ async def parked_resolve(desk: Desk, request: ParkedResolve) -> ParkedDetail:
     return found
 
 
+async def reconcile(desk: Desk, request: Reconcile) -> Reconciliation:
+    """Hold registers, sessions and CDRs against each other, and repair what is safe if that is asked for."""
+    now = int(time() * 1000)
+    since = now - request.days * DAY_MS
+
+    async def work(connection: Connection) -> tuple[tuple[int, int], list[RuleView]]:
+        await require_tenant(connection, request.tenant)
+        rules = [await _checked(connection, rule, request, since, now) for rule in reconciling.RULES]
+        return await reconciling.counts(connection, request.tenant, since=since), rules
+
+    (sessions, records), rules = await desk.database.run((request.tenant,), work)
+    repaired = sum(rule.repaired for rule in rules)
+    if repaired:
+        log.warning("reconciled", tenant=request.tenant, repaired={rule.rule: rule.repaired for rule in rules if rule.repaired})
+        await desk.client.publish(subjects.doorbell("tariff"), b"")
+    return Reconciliation(
+        tenant=request.tenant,
+        since=to_datetime(since),
+        sessions=sessions,
+        cdrs=records,
+        found=sum(rule.found for rule in rules),
+        repaired=repaired,
+        rules=rules,
+    )
+
+
+async def _checked(connection: Connection, rule: reconciling.Rule, request: Reconcile, since: int, now: int) -> RuleView:
+    total, found = await reconciling.find(connection, rule, request.tenant, since=since, limit=request.limit)
+    repaired = 0
+    if request.repair and rule.repair is not None:
+        for difference in found:
+            await reconciling.repair(connection, rule.repair, request.tenant, difference, now=now, new_id=lambda: str(uuid4()))
+            repaired += 1
+    return RuleView(
+        rule=rule.name,
+        text=rule.text,
+        remedy=rule.remedy,
+        found=total,
+        repaired=repaired,
+        differences=[DifferenceView(session=each.session_id, charger=each.charger, cdr=each.cdr, detail=each.detail) for each in found],
+    )
+
+
 HANDLERS: Final[dict[str, Handler]] = {
+    "reconcile": reconcile,
     "tariff.set": tariff_set,
     "tariff.show": tariff_show,
     "tariff.list": tariff_list,

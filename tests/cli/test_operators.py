@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import anyio
+import asyncpg
 import msgspec
 import pytest
 import typer
@@ -183,6 +184,31 @@ def test_lists_of_nothing_are_a_sentence_for_people_and_an_empty_list_for_progra
     assert run("session", "list").stdout == "no such session\n"
     assert document(run("cdr", "list", "--json")) == {"cdrs": [], "next": None}
     assert run("parked", "list").stdout == "nothing is parked\n"
+
+
+def test_what_does_not_fit_is_told_with_its_remedy_and_by_the_exit_code(run: Run, settings: Settings) -> None:
+    run("tenant", "add", "books")
+    clean = run("reconcile", "--tenant", "books")
+    assert (clean.exit_code, "0 sessions and 0 CDRs" in clean.stdout, "all of it fits" in clean.stdout) == (0, True, True)
+
+    async def lose_a_cdr() -> None:
+        owner = await asyncpg.connect(settings.postgres.owner_dsn)
+        await owner.execute(
+            "INSERT INTO sessions (tenant_id, charger, transaction, status, started_at, ended_at, version, rated_version, marks)"
+            " VALUES ('books', 'CP1', '1', 'Ended', now() - interval '2 hours', now() - interval '1 hour', 1, 1, '{}')"
+        )
+        await owner.execute(
+            "INSERT INTO session_transactions SELECT tenant_id, charger, transaction, id FROM sessions WHERE tenant_id = 'books'"
+        )
+        await owner.close()
+
+    anyio.run(lose_a_cdr)
+    told = run("reconcile", "--tenant", "books")
+    assert told.exit_code == 1
+    assert "no-cdr: a session counts as rated and has no CDR that stands (1)\n  remedy: --repair has it rated again" in told.stdout
+    repaired = run("reconcile", "--tenant", "books", "--repair", "--json")
+    assert (repaired.exit_code, json.loads(repaired.stdout)["repaired"]) == (0, 1)
+    assert run("reconcile", "--tenant", "nobody").exit_code == 2
 
 
 def test_a_list_tells_how_to_see_the_rest_of_it(run: Run) -> None:

@@ -238,3 +238,16 @@ def test_status_tells_of_the_worker_its_slots_and_the_lanes(running_cpms: Any) -
     assert worker["slots"] == 64
     assert len(said["lanes"]) == LANES
     assert "slots" in running_cpms.cli("status").stdout
+
+
+def test_after_all_of_it_registers_sessions_and_cdrs_fit(running_cpms: Any) -> None:
+    """The tests before have killed everything there is, and left chargers that never came back."""
+    never_ended = {"overtaken", "connector-free", "silent"}
+
+    def found() -> list[dict[str, Any]]:
+        said = json.loads(running_cpms.cli("reconcile", "--json").stdout)
+        assert said["sessions"] > 0
+        assert said["cdrs"] > 0
+        return [rule for rule in said["rules"] if rule["found"] and rule["rule"] not in never_ended]
+
+    running_cpms.until(found, lambda rules: rules == [])
