@@ -52,9 +52,9 @@ _CURRENT: Final = """
 """
 _IN_A_ROW: Final = """
   SELECT s.*, lag(s.id) OVER w AS id_before, lag(s.meter_start_wh) OVER w AS start_before, lag(s.meter_stop_wh) OVER w AS stop_before
-  FROM sessions s WHERE s.tenant_id = $1 AND s.started_at >= $2 AND s.flags NOT LIKE '%register-%'
-  WINDOW w AS (PARTITION BY s.charger, s.evse, s.connector ORDER BY s.started_at, s.id)
-"""
+  FROM sessions s WHERE s.tenant_id = $1 AND s.started_at >= $2 AND s.evse > 0 AND s.flags NOT LIKE '%register-%'
+  WINDOW w AS (PARTITION BY s.charger, s.evse ORDER BY s.started_at, s.id)
+"""  # an EVSE has one meter and one transaction at a time, whichever connector is used; 0 is one that nobody named
 
 RULES: Final = (
     Rule(
@@ -129,7 +129,7 @@ RULES: Final = (
     ),
     Rule(
         "registers-overlap",
-        "two sessions of one connector have the same energy: the later one starts below the end of the one before",
+        "two sessions of one EVSE have the same energy: the later one starts below the end of the one before",
         "find out which of them the energy belongs to; the charger may have told the end of the earlier one late and wrong",
         f"""
         SELECT s.id AS session_id, s.charger, NULL AS cdr,
@@ -139,7 +139,7 @@ RULES: Final = (
     ),
     Rule(
         "energy-unbilled",
-        "a connector gave energy between two sessions",
+        "an EVSE gave energy between two sessions",
         "look for a session that was never told (`cpms parked list`), or a charger that charges without one",
         f"""
         SELECT s.id AS session_id, s.charger, NULL AS cdr,
@@ -149,13 +149,13 @@ RULES: Final = (
     ),
     Rule(
         "overtaken",
-        "a session is active although a later one has begun at its connector",
+        "a session is active although a later one has begun at its EVSE",
         "the charger never told its end: ask it (`cpms call CHARGER GetTransactionStatus`, OCPP 2.x), or read its own log",
         """
         SELECT s.id AS session_id, s.charger, NULL AS cdr, 'session ' || min(l.id) || ' has begun since' AS detail
         FROM sessions s JOIN sessions l ON l.tenant_id = s.tenant_id AND l.charger = s.charger AND l.evse = s.evse
-          AND l.connector = s.connector AND l.started_at > s.started_at
-        WHERE s.tenant_id = $1 AND s.started_at >= $2 AND s.status = 'Active' GROUP BY s.id, s.charger
+          AND l.started_at > s.started_at
+        WHERE s.tenant_id = $1 AND s.started_at >= $2 AND s.evse > 0 AND s.status = 'Active' GROUP BY s.id, s.charger
         """,
     ),
     Rule(
@@ -166,7 +166,7 @@ RULES: Final = (
         SELECT s.id AS session_id, s.charger, NULL AS cdr, 'free since ' || date_trunc('second', n.status_at) AS detail
         FROM sessions s JOIN connectors n ON n.tenant_id = s.tenant_id AND n.charger = s.charger AND n.evse = s.evse
           AND n.connector = s.connector
-        WHERE s.tenant_id = $1 AND s.started_at >= $2 AND s.status = 'Active' AND n.status = 'Available'
+        WHERE s.tenant_id = $1 AND s.started_at >= $2 AND s.evse > 0 AND s.status = 'Active' AND n.status = 'Available'
           AND n.status_at BETWEEN s.started_at AND now() - interval '{FREE_MIN} minutes'
         """,
     ),

@@ -28,7 +28,7 @@ SELECT tenant_id, 'k' || substr(id, 2), session_id, session_version, charger, to
 _AGAIN: Final = """
 INSERT INTO cdrs (tenant_id, id, session_id, session_version, charger, token, started_at, ended_at, energy_wh, charging_s, parking_s,
     currency, total_excl_minor, tax_minor, total_incl_minor, detail, created_at)
-SELECT tenant_id, 'a' || substr(id, 2), session_id, 2, charger, token, started_at, ended_at, energy_wh, charging_s, parking_s,
+SELECT tenant_id, 'z' || substr(id, 2), session_id, 2, charger, token, started_at, ended_at, energy_wh, charging_s, parking_s,
     currency, total_excl_minor, tax_minor, total_incl_minor, detail, now() FROM cdrs WHERE session_id = $1 AND credits IS NULL
 """
 _SECOND_VERSION: Final = "UPDATE sessions SET version = 2, rated_version = 2 WHERE id = $1"
@@ -154,7 +154,7 @@ async def test_what_does_not_fit_is_found_and_nothing_else(ask: Ask, owner: Owne
 
 
 async def test_nothing_is_said_of_what_fits(ask: Ask, owner: Owner, database: Database) -> None:
-    """Rated; amended and rated anew, with a credit; active; and one that ended just now."""
+    """Rated; amended and rated anew, with a credit; active; one that ended just now; and two of which nobody said at which EVSE."""
     amended = await sound(owner, database, "AMENDED")
     await owner.execute(
         "UPDATE sessions SET version = 2, energy_wh = 12000, meter_stop_wh = 13000, meter_last_wh = 13000 WHERE id = $1", amended
@@ -166,8 +166,14 @@ async def test_nothing_is_said_of_what_fits(ask: Ask, owner: Owner, database: Da
     just = await sound(owner, database, "JUST")
     await owner.execute("UPDATE sessions SET version = 2, updated_at = now() WHERE id = $1", just)
     await sound(owner, database, "SOUND")
+    unplaced = await sound(owner, database, "UNPLACED")
+    await owner.execute("UPDATE sessions SET evse = 0, connector = 0 WHERE id = $1", unplaced)
+    await owner.execute(_NEXT.format(start=11_500), unplaced)
+    await owner.execute(_ACTIVE.format(ago="2 days"), unplaced)
+    await owner.execute(_STATUS, unplaced)
+    await rate_batch(database)
     answer = await ask("reconcile", limit=1000)
-    assert [found(answer, charger) for charger in ("AMENDED", "ACTIVE", "JUST", "SOUND")] == [[], [], [], []]
+    assert [found(answer, charger) for charger in ("AMENDED", "ACTIVE", "JUST", "SOUND", "UNPLACED")] == [[], [], [], [], []]
     assert (answer["sessions"] >= 4, answer["cdrs"] >= 6) == (True, True)
 
 
