@@ -9,7 +9,7 @@ from typing import IO, Final
 
 from cpms_actors.node import exec_child
 
-STOP_S_MAX: Final = 60.0  # longer than a stack gives its own processes, so that it ends them and not we
+STOP_S_MAX: Final = 60.0  # a stack gives a worker 40 to hand its chargers over: to kill it meanwhile would kill that
 _INTERRUPTIONS: Final = (signal.SIGINT, signal.SIGTERM)
 
 

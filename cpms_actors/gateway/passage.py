@@ -34,7 +34,7 @@ _PAIR: Final = b"3"  # both ends of one that is carried to another node
 _ANCILLARY_BYTES: Final = socket.CMSG_LEN(2 * array.array("i").itemsize)  # two descriptors; the kernel closes any more
 _CUT: Final = socket.MSG_TRUNC | socket.MSG_CTRUNC  # more than we take, or we have no descriptor left
 _TCP: Final = (socket.AF_INET, socket.AF_INET6)
-_CREDENTIALS: Final = struct.Struct("3i")  # process, user, group: ucred of unix(7)
+_CREDENTIALS: Final = struct.Struct("iII")  # process, user, group: ucred of unix(7)
 
 
 class Passage:

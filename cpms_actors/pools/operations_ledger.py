@@ -40,12 +40,11 @@ from cpms_actors.pools import operations_queries as queries
 from cpms_actors.pools.operations_chargers import unknown_charger
 from cpms_actors.pools.operations_desk import Desk, Handler, next_of, require_tenant
 from cpms_actors.pools.operations_tenants import unknown_site
-from cpms_actors.store import chargers, parked, reconciling, sites, tariffs
+from cpms_actors.store import chargers, meter_values, parked, reconciling, sites, tariffs
 from cpms_actors.store.database import Connection
 from cpms_actors.store.tariffs import Assignment, StoredTariff
 
 ASSIGNMENTS_MAX: Final = 1_000
-DAY_MS: Final = 86_400_000
 
 log = logs.get("operations")
 
@@ -193,7 +192,7 @@ async def parked_resolve(desk: Desk, request: ParkedResolve) -> ParkedDetail:
 async def reconcile(desk: Desk, request: Reconcile) -> Reconciliation:
     """Hold registers, sessions and CDRs against each other, and repair what is safe if that is asked for."""
     now = int(time() * 1000)
-    since = now - request.days * DAY_MS
+    since = now - request.days * meter_values.DAY_MS
 
     async def work(connection: Connection) -> tuple[tuple[int, int], list[RuleView]]:
         await require_tenant(connection, request.tenant)
@@ -221,8 +220,9 @@ async def _checked(connection: Connection, rule: reconciling.Rule, request: Reco
     repaired = 0
     if request.repair and rule.repair is not None:
         for difference in found:
-            await reconciling.repair(connection, rule.repair, request.tenant, difference, now=now, new_id=lambda: str(uuid4()))
-            repaired += 1
+            repaired += await reconciling.repair(
+                connection, rule.repair, request.tenant, difference, now=now, new_id=lambda: str(uuid4())
+            )
     return RuleView(
         rule=rule.name,
         text=rule.text,

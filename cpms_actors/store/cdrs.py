@@ -114,12 +114,14 @@ async def claim(connection: Connection, *, limit: int, gap_grace_s: float) -> li
     return [Claimed(_ended(row, readings[row["id"]]), row["gaps"], row["rated"], row["failed"], row["currency"]) for row in rows]
 
 
+STANDING: Final = "c.credits IS NULL AND NOT EXISTS (SELECT FROM cdrs k WHERE k.tenant_id = c.tenant_id AND k.credits = c.id)"
+"""What is true of a CDR `c` that no credit has taken back, in SQL."""
+
+
 async def current(connection: Connection, tenant: str, session_id: int) -> Cdr | None:
     """The CDR of a session that no credit took back; None when it has none."""
     row = await connection.fetchrow(
-        f"SELECT {_COLUMNS} FROM cdrs c WHERE tenant_id = $1 AND session_id = $2 AND credits IS NULL"
-        " AND NOT EXISTS (SELECT FROM cdrs k WHERE k.tenant_id = c.tenant_id AND k.credits = c.id)"
-        " ORDER BY session_version DESC LIMIT 1",
+        f"SELECT {_COLUMNS} FROM cdrs c WHERE tenant_id = $1 AND session_id = $2 AND {STANDING} ORDER BY session_version DESC LIMIT 1",
         tenant,
         session_id,
     )

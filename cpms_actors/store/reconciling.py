@@ -46,10 +46,8 @@ class Difference(Struct, frozen=True):
     detail: str
 
 
-_CURRENT: Final = """
-  SELECT c.* FROM cdrs c WHERE c.tenant_id = $1 AND c.started_at >= $2 AND c.credits IS NULL
-  AND NOT EXISTS (SELECT FROM cdrs k WHERE k.tenant_id = c.tenant_id AND k.credits = c.id)
-"""
+_CURRENT: Final = f"SELECT c.* FROM cdrs c WHERE c.tenant_id = $1 AND c.started_at >= $2 AND {cdrs.STANDING}"
+_NEWEST: Final = f"SELECT DISTINCT ON (session_id) * FROM ({_CURRENT}) o ORDER BY session_id, session_version DESC"
 _IN_A_ROW: Final = """
   SELECT s.*, lag(s.id) OVER w AS id_before, lag(s.meter_start_wh) OVER w AS start_before, lag(s.meter_stop_wh) OVER w AS stop_before
   FROM sessions s WHERE s.tenant_id = $1 AND s.started_at >= $2 AND s.evse > 0 AND s.flags NOT LIKE '%register-%'
@@ -88,8 +86,7 @@ RULES: Final = (
         "--repair has it rated again: a credit takes the CDR back, and a new one replaces it",
         f"""
         SELECT s.id AS session_id, s.charger, c.id AS cdr, c.energy_wh || ' Wh and not ' || s.energy_wh || ' Wh' AS detail
-        FROM sessions s JOIN (SELECT DISTINCT ON (session_id) * FROM ({_CURRENT}) o ORDER BY session_id, session_version DESC) c
-          ON c.session_id = s.id
+        FROM sessions s JOIN ({_NEWEST}) c ON c.session_id = s.id
         WHERE s.tenant_id = $1 AND s.version = s.rated_version AND c.energy_wh <> s.energy_wh
         """,
         "rate-again",
@@ -100,8 +97,7 @@ RULES: Final = (
         "--repair writes its credit",
         f"""
         SELECT c.session_id, c.charger, c.id AS cdr, 'of version ' || c.session_version || ', beside ' || n.id AS detail
-        FROM ({_CURRENT}) c JOIN (SELECT DISTINCT ON (session_id) * FROM ({_CURRENT}) o ORDER BY session_id, session_version DESC) n
-          ON n.session_id = c.session_id AND n.id <> c.id
+        FROM ({_CURRENT}) c JOIN ({_NEWEST}) n ON n.session_id = c.session_id AND n.id <> c.id
         """,
         "credit",
     ),
@@ -220,17 +216,18 @@ async def counts(connection: Connection, tenant: str, *, since: int) -> tuple[in
 
 async def repair(
     connection: Connection, kind: Repair, tenant: str, difference: Difference, *, now: int, new_id: Callable[[], str]
-) -> None:
-    """Do what is safe about a difference that was found in this transaction. Afterwards the tariff pool has to look."""
+) -> bool:
+    """Do what is safe about a difference that was found in this transaction, and say whether there was anything to do. Afterwards the
+    tariff pool has to look."""
     match kind:
-        case "retry":
-            await connection.execute(
+        case "retry":  # what nobody has tried waits for a pool, and for nothing else
+            done = await connection.execute(
                 "UPDATE session_rating_errors SET retry_at = now() WHERE tenant_id = $1 AND session_id = $2",
                 tenant,
                 difference.session_id,
             )
         case "rate-again":  # as if a late fact had amended it
-            await connection.execute(
+            done = await connection.execute(
                 "UPDATE sessions SET version = version + 1 WHERE tenant_id = $1 AND id = $2 AND version = rated_version",
                 tenant,
                 difference.session_id,
@@ -240,3 +237,5 @@ async def repair(
             twice = await cdrs.find(connection, tenant, difference.cdr)
             assert twice is not None  # it was found, and no CDR is ever removed
             await cdrs.insert(connection, credit_of(twice, cdr_id=new_id(), now=now))
+            return True
+    return done != "UPDATE 0"

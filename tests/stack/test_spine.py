@@ -11,8 +11,6 @@ from websockets.exceptions import InvalidStatus
 from websockets.typing import Subprotocol
 
 from cpms_actors.base.ids import LANES
-from cpms_actors.bus import verbs
-from cpms_actors.bus import verbs_ledger as ledger
 
 SESSIONS = [Session16, Session201]
 
@@ -61,16 +59,12 @@ def test_a_start_repeated_after_the_worker_died_unanswered_is_one_session(runnin
             running_cpms.kill("worker")
         async with station(running_cpms.ws_url, charger, patience_s=20) as s:
             await session.begin(s, 0)
-            names.update((first, session.transaction))  # the same, if its checkpoint was written before the worker died
+            assert session.transaction == first
             await session.end(s, 5, 2000)
             await session.end(s, 5, 2000)
 
-    names: set[int] = set()
     asyncio.run(script())
     billed_once(running_cpms, charger, 2000)
-    [view] = running_cpms.sessions(charger)
-    known = running_cpms.ask(verbs.SESSION_SHOW, ledger.SessionShow(id=view.id)).transactions
-    assert {str(name) for name in names} == set(known)
 
 
 @pytest.mark.parametrize("kind", SESSIONS, ids=lambda kind: kind.version)
