@@ -19,6 +19,7 @@ import pytest
 
 from cpms_actors.bus import subjects, verbs
 from cpms_actors.bus.verbs_registry import TenantList
+from cpms_actors.cli.stack import POOL_NICE
 from cpms_actors.node.data_dir import Connection, DataDir
 
 ROOT = Path(__file__).parents[2]
@@ -91,6 +92,12 @@ def test_a_stack_comes_up_serves_heals_and_stops_without_a_trace(folder: Path) -
         names = [" ".join(child.cmdline()) for child in children]
         for part in ("nats-server -c", "postgres -D", "pool session", "pool tariff", "pool operations", "worker"):
             assert any(part in name for name in names), part
+        ours = psutil.Process(process.pid).nice()
+        niceness = {name.rpartition("cli.main ")[2]: child.nice() - ours for name, child in zip(names, children, strict=True)}
+        assert {name: nice for name, nice in niceness.items() if name.startswith("pool")} == {
+            "pool session": POOL_NICE, "pool tariff": POOL_NICE, "pool operations": POOL_NICE
+        }  # fmt: skip
+        assert next(nice for name, nice in niceness.items() if name.startswith("worker")) == 0
         assert not any(connection.nats_url in name or connection.postgres_dsn in name for name in names)  # command lines are public
 
         refused = subprocess.run(
