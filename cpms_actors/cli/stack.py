@@ -134,7 +134,7 @@ def migrate() -> None:
     """
     from cpms_actors.store import migrate as migrations
 
-    owner_dsn = _attached().postgres.owner_dsn
+    owner_dsn = attached().postgres.owner_dsn
     if not owner_dsn:
         raise OperatorError("owner_dsn", "set CPMS_POSTGRES_OWNER_DSN to the database, as the role that owns it")
 
@@ -159,7 +159,7 @@ def _settings(data: Path | None, host: str | None, port: int | None) -> Settings
     return settings
 
 
-def _attached() -> Settings:
+def attached() -> Settings:
     """The settings of a process that joins a stack: where they name no servers, those of the stack that runs here."""
     from cpms_actors.node.data_dir import attach
 
@@ -168,7 +168,7 @@ def _attached() -> Settings:
 
 def _deployed() -> Settings:
     """The settings of a process that must agree with the others. Raises OperatorError when they cannot."""
-    settings = _attached()
+    settings = attached()
     if not settings.credential_key:
         text = "set CPMS_CREDENTIAL_KEY, the same in every process: it keys the digests of chargers' passwords"
         raise OperatorError("credential_key", text)

@@ -90,11 +90,12 @@ async def database_ready(database: Database, secrets: Secrets) -> bool:
 
 async def _make_roles(connection: "asyncpg.Connection[asyncpg.Record]", secrets: Secrets) -> None:
     """Idempotent. The passwords are URL-safe Base64 (`data_dir.Secrets`): they hold no quote."""
+    may_make = {OWNER: "CREATEDB", APP: "NOCREATEDB"}  # `cpms rebuild` makes a database, and drops it
     for role, password in ((OWNER, secrets.postgres_owner), (APP, secrets.postgres_app)):
         if not await connection.fetchval("SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = $1)", role):
             await connection.execute(f"CREATE ROLE {role}")
         await connection.execute(
-            f"ALTER ROLE {role} LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS PASSWORD '{password}'"
+            f"ALTER ROLE {role} LOGIN NOSUPERUSER {may_make[role]} NOCREATEROLE NOREPLICATION NOBYPASSRLS PASSWORD '{password}'"
         )
     if not await connection.fetchval("SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1)", databases.DATABASE):
         await connection.execute(f"CREATE DATABASE {databases.DATABASE} OWNER {OWNER}")

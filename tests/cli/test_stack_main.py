@@ -37,7 +37,7 @@ def test_help_lists_the_commands_at_once(tmp_path: Path) -> None:
         done = _cpms("--help", cwd=tmp_path)
         took.append(time.monotonic() - began)
     assert done.returncode == 0
-    for command in ("up", "demo", "worker", "pool", "migrate", "simulate"):
+    for command in ("up", "demo", "worker", "pool", "migrate", "rebuild", "simulate"):
         assert f"  {command}" in done.stdout
     assert min(took) < 1.0  # about 0.2 s on an idle machine
 
@@ -60,6 +60,13 @@ WRONG = [
     (["--config", "none.toml", "worker"], {}, 2, "none.toml"),
     (["migrate"], {}, 2, "CPMS_POSTGRES_OWNER_DSN"),
     (["migrate"], {"CPMS_POSTGRES_OWNER_DSN": "postgresql://o:secret@127.0.0.1:1/d"}, 3, "no Postgres to migrate"),
+    (["rebuild"], {}, 2, "CPMS_POSTGRES_OWNER_DSN"),
+    (
+        ["rebuild"],
+        {"CPMS_POSTGRES_OWNER_DSN": "postgresql://o:secret@127.0.0.1:1/d", "CPMS_NATS_URL": "nats://127.0.0.1:1"},
+        3,
+        "NATS does not answer",
+    ),
     (["up", "--data", "file"], {}, 2, "--data"),
     (["--nope"], {}, 2, "--nope"),
 ]

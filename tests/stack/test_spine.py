@@ -253,3 +253,14 @@ def test_after_all_of_it_what_was_billed_fits(running_cpms: Any) -> None:
         return [rule for rule in said["rules"] if rule["found"] and rule["rule"] in of_bills]
 
     running_cpms.until(found, lambda rules: rules == [])
+
+
+def test_after_all_of_it_the_journal_still_makes_the_same_database(running_cpms: Any) -> None:
+    """What was folded while everything was killed is what a replay folds in one go, into an empty database."""
+    done = running_cpms.cli("rebuild", "--json")
+    said = json.loads(done.stdout)
+    assert [table for table in said["tables"] if not table["identical"]] == []
+    assert (done.returncode, said["identical"], said["since"]) == (0, True, None)
+    rows = {table["table"]: table["stored"]["rows"] for table in said["tables"]}
+    assert all(rows[table] for table in ("sessions", "session_transactions", "meter_values", "cdrs", "chargers", "journal_writers"))
+    assert "the database is what the journal makes of it" in running_cpms.cli("rebuild").stdout
