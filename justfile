@@ -46,6 +46,14 @@ demo *ARGS:
 up *ARGS:
     {{ bin }}/python -m cpms_actors.cli.main up {{ ARGS }}
 
+# The whole system in virtual time under seeded faults, such as `just simulate --seeds 1000 --json`; `--seed S` shows one.
+simulate *ARGS:
+    {{ bin }}/python tests/simulation {{ ARGS }}
+
+# Small bugs, planted one at a time: the simulation must find each.
+mutants *ARGS:
+    {{ bin }}/python tests/simulation/mutants.py {{ ARGS }}
+
 # One question of bench/, such as `just bench turn --json`.
 bench NAME *ARGS:
     {{ bin }}/python -m bench {{ NAME }} {{ ARGS }}

@@ -1,0 +1,342 @@
+"""One seed: half an hour of charging with faults, then peace; and what must hold at its end.
+
+    run_seed(seed) ──▶ Result     the same seed gives the same history, to the message
+
+The truth is what the chargers' own meters showed and what they were told is kept (SessionFacts); whatever the ledger says otherwise is
+a failure.
+"""
+
+import asyncio
+from collections import Counter
+from random import Random
+from typing import Any
+
+import virtual_loop
+from msgspec import Struct
+from simulated_system import PRICE_MINOR_PER_KWH, ChargerShell, System, Worker
+
+from cpms_actors.base.ids import LANES, slot_of
+from cpms_actors.simulator.charge_point import ChargePoint
+from cpms_actors.simulator.options import VERSIONS, Options, Quirks
+from cpms_actors.simulator.session import SessionFacts, SessionPlan
+
+SESSIONS = 2
+FAULTS_S = 1_200.0  # of faults
+PEACE_S_MAX = 7_200.0  # until all has come to rest after them
+REST_S = 60.0
+CALL_S = 20.0
+UNANSWERED = "no answer in time"  # a charger's complaint that is none in the time of faults: it asked again
+
+
+class Result(Struct):
+    """What a seed came to. `seconds` are virtual."""
+
+    seed: int
+    failures: list[str]
+    history: list[str]
+    seconds: float
+    chargers: int
+    sessions: int
+    cdrs: int
+    counts: dict[str, int]
+
+
+def run_seed(seed: int, chargers: int = 8) -> Result:
+    """Simulate it."""
+    return virtual_loop.run(_simulate(seed, chargers))
+
+
+async def _simulate(seed: int, chargers: int) -> Result:
+    system = System(seed)
+    system.shells = [ChargerShell(system, _point(system.chance, number)) for number in range(chargers)]
+    system.start_pools()
+    system.start_worker()
+    system.start_worker()
+    calls: Counter[str] = Counter()
+    for shell in system.shells:
+        system.loop.call_later(system.chance.uniform(0, 60), shell.start)
+    await _faults(system, calls)
+    _make_peace(system)
+    came_to_rest = await _rest(system)
+    failures = [] if came_to_rest else [_what_waits(system)]
+    failures += _check(system) if came_to_rest else []
+    failures += [f"a task failed: {error!r}" for error in system.errors]
+    if calls["asked"] != calls["answered"]:
+        failures.append(f"{calls['asked'] - calls['answered']} callers were never answered")
+    counts = {
+        "stored_twice": system.broker.stored_twice,
+        "deduplicated": system.broker.deduplicated,
+        "workers": len(system.workers),
+        "pools": len(system.pools),
+        "calls": calls["asked"],
+        "connections": sum(shell.point.counts.connections for shell in system.shells),
+        "messages": sum(shell.point.counts.sent for shell in system.shells),
+        "credits": sum(1 for cdr in system.ledger.cdrs if cdr.credits),
+        "parked": len(system.ledger.parked),
+    }
+    sessions = sum(len(shell.point.facts) for shell in system.shells)
+    return Result(seed, failures, system.history, system.loop.time(), chargers, sessions, len(system.ledger.cdrs), counts)
+
+
+def _point(chance: Random, number: int) -> ChargePoint:
+    """A charger of any version, patient and with manners of its own."""
+    plans = [
+        SessionPlan(
+            f"TOKEN{number}",
+            after_s=chance.uniform(5, 150),
+            authorize_after_s=chance.uniform(1, 20),
+            charging_s=chance.uniform(60, 500),
+            parking_s=chance.choice([0.0, chance.uniform(1, 200)]),
+            meter_interval_s=chance.choice([10.0, 30.0, 60.0]),
+        )
+        for _ in range(SESSIONS)
+    ]
+    lost = frozenset(["StartTransaction", "StopTransaction", "TransactionEvent"]) if chance.random() < 0.3 else frozenset[str]()
+    options = Options(
+        attempts_max=10_000,
+        retry_interval_s=0.5,
+        retry_same_id=chance.random() < 0.5,
+        connect_attempts_max=100_000,
+        reconnect_doublings=3,
+        skew_s=chance.choice([0.0, chance.uniform(-300, 300)]),
+        call_timeout_s=chance.uniform(8, 30),
+        quirks=Quirks(boots_on_reconnect=chance.random() < 0.3, loses_answers_to=lost),
+    )
+    return ChargePoint(f"CP{number}", chance.choice(VERSIONS), plans, options, Random(chance.random()))
+
+
+# -- faults
+
+
+async def _faults(system: System, calls: Counter[str]) -> None:
+    chance, faults = system.chance, system.faults
+    faults.lost, faults.late, faults.stored_twice = (chance.choice([0.0, chance.uniform(0, 0.08)]) for _ in range(3))
+    mean_s = chance.uniform(4, 60)
+    kinds = [
+        _cut_one,
+        _cut_many,
+        _kill_worker,
+        _part_worker,
+        _kill_pool,
+        _rival_pool,
+        _kill_rating,
+        _broker_away,
+        _ledger_away,
+        _late_reading,
+        _ask,
+    ]
+    weights = [chance.choice([0.0, 1.0, 4.0]) for _ in kinds]
+    weights[0] = weights[-1] = 4.0
+    while system.loop.time() < FAULTS_S:
+        await asyncio.sleep(chance.expovariate(1 / mean_s))
+        (kind,) = chance.choices(kinds, weights)
+        if kind is _ask:
+            _ask(system, calls)
+        else:
+            kind(system)  # type: ignore[operator]
+
+
+def _living(system: System) -> list[Worker]:
+    return [worker for worker in system.workers if not worker.wire.dead and not worker.wire.cut]
+
+
+def _cut_one(system: System) -> None:
+    connected = [shell for shell in system.shells if shell.socket is not None]
+    if connected:
+        shell = system.chance.choice(connected)
+        system.tell(f"{shell.point.identity} loses its network")
+        shell.socket.cut()  # type: ignore[union-attr]
+
+
+def _cut_many(system: System) -> None:
+    system.tell("half of the chargers lose their network")
+    for shell in system.shells:
+        if shell.socket is not None and system.chance.random() < 0.5:
+            shell.socket.cut()
+
+
+def _kill_worker(system: System) -> None:
+    if len(_living(system)) > 1:
+        system.kill_worker(system.chance.choice(_living(system)))
+
+
+def _part_worker(system: System) -> None:
+    if len(_living(system)) > 1:
+        system.part(system.chance.choice(_living(system)), system.chance.uniform(0.5, 20.0))
+
+
+def _kill_pool(system: System) -> None:
+    lane = system.chance.randrange(LANES)
+    system.tell(f"the process that folds lane {lane} dies")
+    for pool in system.pools:
+        if pool._lane == lane:
+            pool.dead = True
+    system.loop.call_later(system.chance.uniform(0.5, 15.0), system.start_pool, lane)
+
+
+def _rival_pool(system: System) -> None:
+    lane = system.chance.randrange(LANES)
+    system.tell(f"another process claims lane {lane}")
+    system.start_pool(lane)
+
+
+def _kill_rating(system: System) -> None:
+    system.tell("the tariff pool dies")
+    for pool in system.rating:
+        pool.dead = True
+    for _ in range(system.chance.randint(1, 2)):
+        system.start_rating()
+
+
+def _broker_away(system: System) -> None:
+    for_s = system.chance.uniform(0.2, 20.0)
+    system.tell(f"the broker is away for {for_s:.1f} s")
+    system.broker.down = True
+    system.loop.call_later(for_s, setattr, system.broker, "down", False)
+
+
+def _ledger_away(system: System) -> None:
+    for_s = system.chance.uniform(0.2, 120.0)
+    system.tell(f"Postgres is away for {for_s:.1f} s")
+    system.ledger.down = True
+    system.loop.call_later(for_s, setattr, system.ledger, "down", False)
+
+
+def _late_reading(system: System) -> None:
+    """A 1.6 charger tells of a moment in the middle of a session that has ended long ago: its bill is replaced, its energy is not."""
+    told = [(shell, facts) for shell in system.shells for facts in shell.point.facts if facts.version == "1.6" and facts.transaction]
+    told = [(shell, facts) for shell, facts in told if shell.socket is not None and shell.point.online and len(facts.register) > 2]
+    if not told:
+        return
+    shell, facts = system.chance.choice(told)
+    first = system.chance.randrange(len(facts.register) - 1)
+    (begins, low), (ends, high) = facts.register[first : first + 2]
+    system.tell(f"{shell.point.identity} tells more of transaction {facts.transaction}")
+    shell.tell_late(int(facts.transaction or 0), (begins + ends) // 2, system.chance.randint(low, high))
+
+
+def _ask(system: System, calls: Counter[str]) -> None:
+    """An operator asks a charger something."""
+    worker = system.chance.choice(_living(system) or system.workers)
+    if worker.wire.dead or not worker.chargers:
+        return
+    charger = worker.chargers[system.chance.choice(sorted(worker.chargers))]
+
+    async def ask() -> None:
+        calls["asked"] += 1
+        async with asyncio.timeout(CALL_S + 1):
+            await charger.call("ClearCache", b"{}", CALL_S)
+        calls["answered"] += 1
+
+    system.spawn(ask())
+
+
+def _make_peace(system: System) -> None:
+    """No more faults: what is away comes back."""
+    system.tell("peace")
+    faults = system.faults
+    faults.lost = faults.late = faults.stored_twice = 0.0
+    system.broker.down = system.ledger.down = False
+    for lane in range(LANES):
+        system.start_pool(lane)
+    system.start_rating()
+
+
+async def _rest(system: System) -> bool:
+    """Wait until every charger has told all it has, all of it is folded and rated, and nothing changes any more; in between chargers
+    tell more of what has ended and was billed."""
+    until = system.loop.time() + PEACE_S_MAX
+    amended = False
+    while system.loop.time() < until:
+        await asyncio.sleep(REST_S)
+        if not _what_waits(system) and amended:
+            await asyncio.sleep(REST_S)  # a socket that was cut is noticed, and folded
+            return True
+        if not _what_waits(system):
+            amended = True
+            for _ in system.shells:
+                _late_reading(system)
+    return False
+
+
+def _what_waits(system: System) -> str:
+    waits = [f"{shell.point.identity} is not done" for shell in system.shells if not (shell.point.finished and shell.point.online)]
+    waits += [f"lane {lane} is behind" for lane, (_, seq) in system.ledger.lanes.items() if system.broker.after(lane, seq, 1)]
+    waits += [f"session {stored.id} is not rated" for stored in system.ledger.unrated()]
+    waits += [
+        f"{worker.name} has events left" for worker in _living(system) for lane in worker.journal.lanes if lane.statistics.waiting
+    ]
+    return f"did not come to rest: {', '.join(waits)}" if waits else ""
+
+
+# -- what must hold
+
+
+def _check(system: System) -> list[str]:
+    failures: list[str] = []
+    for shell in system.shells:
+        failures += _check_charger(system, shell)
+    for worker in system.workers:
+        if worker.office.counters.mailbox_refusals or worker.office.counters.turns_crashed:
+            failures.append(f"{worker.name}: {worker.office.counters}")
+    poison = [message for message in system.ledger.parked if message.reason in ("poison", "unreadable-page", "journal-gap", "crashed")]
+    failures += [f"parked: {message.reason}: {message.detail}" for message in poison]
+    return failures
+
+
+def _check_charger(system: System, shell: ChargerShell) -> list[str]:
+    """What the charger knows is what the ledger has: every session once, with its energy, its readings and one bill."""
+    ledger, identity = system.ledger, shell.point.identity
+    failures = [f"{identity}: {failure}" for failure in shell.point.failures if not failure.endswith(UNANSWERED)]
+    stored = {id_: entry for id_, entry in ledger.sessions.items() if entry.session.charger == identity}
+    truths = [facts for facts in shell.point.facts if facts.transaction is not None]
+    if len(stored) != len(truths):
+        failures.append(f"{identity}: {len(truths)} sessions became {len(stored)}: {[e.session.transaction for e in stored.values()]}")
+    for facts in truths:
+        id_ = ledger.by_transaction.get(("default", identity, facts.transaction or ""))
+        if id_ is None:
+            failures.append(f"{identity}: session {facts.transaction} is lost")
+        else:
+            failures += [f"{identity}/{facts.transaction}: {said}" for said in _check_session(system, facts, id_)]
+    return failures + _check_connection(system, identity)
+
+
+def _check_session(system: System, facts: SessionFacts, id_: int) -> list[str]:
+    ledger = system.ledger
+    session = ledger.sessions[id_].session
+    told: list[str] = []
+    if facts.outcome == "lost":
+        told.append(f"the charger gave messages up: {facts.discarded}")
+    expected: dict[str, Any] = {
+        "status": ("Ended", session.status),
+        "energy_wh": (facts.energy_wh, session.energy_wh),
+        "meter_start_wh": (facts.meter_start_wh, session.meter_start_wh),
+        "meter_stop_wh": (facts.meter_stop_wh, session.meter_stop_wh),
+        "started_at": (facts.started_at, session.started_at),
+        "ended_at": (facts.ended_at, session.ended_at),
+    }
+    told += [f"{name} is {found}, not {wanted}" for name, (wanted, found) in expected.items() if wanted != found]
+    kept = {(at, round(value)) for at, value in ledger.readings.get(id_, ())}
+    missing = [reading for reading in facts.register[1:-1] if reading not in kept]
+    if missing:
+        told.append(f"{len(missing)} readings are lost, such as {missing[0]}")
+    standing = ledger.standing(id_)
+    if len(standing) != 1:
+        told.append(f"{len(standing)} CDRs stand")
+    billed = sum(cdr.energy_wh for cdr in ledger.cdrs if cdr.session_id == id_)
+    if billed != facts.energy_wh:
+        told.append(f"{billed} Wh are billed, not {facts.energy_wh}")
+    for cdr in standing:
+        if abs(cdr.total_excl_minor - facts.energy_wh * PRICE_MINOR_PER_KWH / 1000) > 1:
+            told.append(f"{cdr.total_excl_minor} is the price of {facts.energy_wh} Wh")
+    return told
+
+
+def _check_connection(system: System, identity: str) -> list[str]:
+    """The ledger believes the newest owner: the charger is connected, by the connection that its actor has."""
+    worker = system.owners[slot_of("default", identity)]
+    charger = worker.chargers.get(identity) if worker is not None else None
+    if charger is None or charger.line is None:
+        return [f"{identity} is connected nowhere"]
+    found = system.ledger.connected.get(("default", identity))
+    return [] if found == (charger.connection, True) else [f"{identity}: connection {charger.connection} is known as {found}"]
