@@ -97,10 +97,11 @@ def parked_replay(parked: ParkedArgument, tenant: TenantOption = DEFAULT_TENANT,
     """
 
     def show(done: words.ParkedReplayed) -> None:
-        print_line(f"parked message {done.parked.id} is in the journal again ({done.events}) and closed: {done.parked.resolution}")
+        facts = "1 fact" if done.events == 1 else f"{done.events} facts"
+        print_line(f"parked message {done.parked.id} went into the journal again as {facts}, and is closed: {done.parked.resolution}")
         if done.sessions:
             print_line(f"it concerns session {text(done.sessions)}: `cpms session show {done.sessions[0]}` has it in a moment")
-        print_line(f"should it be of no use again, `cpms parked list` has it under a new number ({done.parked.charger})")
+        print_line("should it be of no use again, `cpms parked list` has it in a moment, under a new number")
 
     answer(as_json, verbs.PARKED_REPLAY, lambda: words.ParkedReplay(tenant=tenant, id=parked), show)
 

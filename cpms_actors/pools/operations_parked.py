@@ -35,7 +35,7 @@ from cpms_actors.domain.parking import reason_of
 from cpms_actors.pools import operations_queries as queries
 from cpms_actors.pools.fold import Batch, fold, keys_of
 from cpms_actors.pools.operations_desk import Desk, Handler, next_of, number_of, require_tenant
-from cpms_actors.pools.replaying import Known, Replay, no_replay, replay_of, transaction_of
+from cpms_actors.pools.replaying import Known, NoReplay, Replay, replay_of, transaction_of
 from cpms_actors.store import audit, chargers, offsets, parked, sessions
 from cpms_actors.store.database import Connection
 from cpms_actors.store.parked import ParkedMessage
@@ -133,7 +133,7 @@ HANDLERS: Final[dict[str, Handler]] = {
 
 
 async def _planned(connection: Connection, message: ParkedMessage) -> tuple[Replay, list[int]]:
-    """What a replay would append, and the sessions it would change. Raises OperatorError("no-replay").
+    """What a replay would append, and the sessions it would change. Raises NoReplay.
 
     Events that the rules would park again as things are need not go to the journal to be told so. A page is appended whatever comes of
     its events: they are of many chargers.
@@ -151,7 +151,7 @@ async def _planned(connection: Connection, message: ParkedMessage) -> tuple[Repl
     outcome = await _tried(connection, replay.events)
     if outcome.parked:
         again = outcome.parked[0]
-        raise no_replay(message, f"it would be parked again as things are ({again.reason}: {again.detail})")
+        raise NoReplay(message, f"it would be parked again ({again.reason}: {again.detail})")
     return replay, sorted(number for number in outcome.sessions if number > 0)
 
 
@@ -168,8 +168,8 @@ async def _prospect(connection: Connection, message: ParkedMessage, detail: Park
         return False, f"it is resolved: {detail.parked.resolution}"
     try:
         replay, changed = await _planned(connection, message)
-    except OperatorError as error:
-        return False, error.text
+    except NoReplay as error:
+        return False, f"not as things are: {error.why}" if reason_of(message.reason).replayed_as else error.why
     what = "1 fact" if len(replay.events) == 1 else f"{len(replay.events)} facts"
     where = f"; it concerns session {', '.join(map(str, changed))}" if changed else ""
     return True, f"`cpms parked replay {message.id}` puts {what} into the journal{where}"

@@ -33,10 +33,19 @@ from cpms_actors.ocpp.quirks import decode_lenient
 from cpms_actors.store.parked import ParkedMessage
 
 _OVER: Final = (events.Connected, events.Disconnected, events.Seen, events.Booted)
-_DIALECTS: Final[Mapping[str, Callable[[], Dialect]]] = {"1.6": Dialect16, "2.0.1": dialect201, "2.1": dialect21}
+DIALECTS: Final[Mapping[str, Callable[[], Dialect]]] = {"1.6": Dialect16, "2.0.1": dialect201, "2.1": dialect21}
 _EVENT_DECODER: Final = msgspec.json.Decoder(Event)
 _NO_START: Final = "a start gets its id when it is answered, and this one was not; a charger that went on has sent it again"
 _IN_PAYLOAD: Final = (("transactionId",), ("transactionInfo", "transactionId"))
+
+
+class NoReplay(OperatorError):
+    """A message cannot be replayed: `why`, which the text says with the remedy of its reason."""
+
+    def __init__(self, message: ParkedMessage, why: str) -> None:
+        remedy = reason_of(message.reason).remedy
+        super().__init__("no-replay", f"parked message {message.id} ({message.reason}) cannot be replayed: {why}. {remedy}")
+        self.why = why
 
 
 class Known(Struct, frozen=True):
@@ -58,19 +67,13 @@ class Replay(Struct, frozen=True):
 
 
 def replay_of(message: ParkedMessage, known: Known) -> Replay:
-    """The message as events. Raises OperatorError("no-replay") with the reason and the remedy when that is not possible."""
+    """The message as events. Raises NoReplay when that is not possible."""
     form = reason_of(message.reason).replayed_as
     if form is None:
-        raise no_replay(message, reason_of(message.reason).replay)
+        raise NoReplay(message, reason_of(message.reason).replay)
     digest = sha256(msgspec.msgpack.encode(replace(message, id=0, detail=""))).hexdigest()
     found = _READ[form](message, known, -1 - int(digest[:12], 16))
     return Replay(f"parked.{digest[:32]}", lane_of(found[0].slot), found)
-
-
-def no_replay(message: ParkedMessage, why: str) -> OperatorError:
-    """It cannot be replayed, and what to do."""
-    text = f"parked message {message.id} ({message.reason}) cannot be replayed: {why}. {reason_of(message.reason).remedy}"
-    return OperatorError("no-replay", text)
 
 
 def transaction_of(payload: bytes) -> str | None:
@@ -101,11 +104,11 @@ def _of_event(message: ParkedMessage, known: Known, number: int) -> tuple[Event,
     try:
         event = _EVENT_DECODER.decode(message.payload)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise no_replay(message, f"its event cannot be read: {error}") from None
+        raise NoReplay(message, f"its event cannot be read: {error}") from None
     if (event.tenant, event.charger) != (message.tenant, message.charger):
-        raise no_replay(message, f"its event is of charger {event.charger!r} of a tenant {event.tenant!r}")
+        raise NoReplay(message, f"its event is of charger {event.charger!r} of a tenant {event.tenant!r}")
     if isinstance(event.body, _OVER):
-        raise no_replay(message, "it told of a connection, and that is over")
+        raise NoReplay(message, "it told of a connection, and that is over")
     # In the name of the slot's owner of today: as an older owner's it would be counted, and warned of.
     return (replace(event, epoch=known.epoch, number=number),)
 
@@ -120,10 +123,10 @@ def _of_page(message: ParkedMessage, known: Known, number: int) -> tuple[Event, 
     try:
         page = PAGE_DECODER.decode(message.payload)
     except msgspec.DecodeError as error:
-        raise no_replay(message, f"the page can still not be read: {error}") from None
+        raise NoReplay(message, f"the page can still not be read: {error}") from None
     found = tuple(event for event in page.events if not isinstance(event.body, _OVER))
     if not found:
-        raise no_replay(message, "the page tells of connections only, and those are over")
+        raise NoReplay(message, "the page tells of connections only, and those are over")
     return found
 
 
@@ -136,22 +139,22 @@ _READ: Final[dict[Form, Callable[[ParkedMessage, Known, int], tuple[Event, ...]]
 
 def _fact_of(message: ParkedMessage, known: Known) -> Fact:
     """What the charger's actor would have made of the message, had it taken it."""
-    if known.version is None or known.version not in _DIALECTS:
-        raise no_replay(message, f"nobody knows which version of OCPP {message.charger!r} speaks, since it has not connected")
+    if known.version is None or known.version not in DIALECTS:
+        raise NoReplay(message, f"nobody knows which version of OCPP {message.charger!r} speaks, since it has not connected")
     if known.boot != "Accepted":
-        raise no_replay(message, f"the boot policy of {message.charger!r} is {known.boot}")
-    dialect = _DIALECTS[known.version]()
+        raise NoReplay(message, f"the boot policy of {message.charger!r} is {known.boot}")
+    dialect = DIALECTS[known.version]()
     rule = dialect.rules.get(message.action or "")
     if rule is None:
-        raise no_replay(message, f"{message.action} is no action that a charger of OCPP {known.version} may send")
+        raise NoReplay(message, f"{message.action} is no action that a charger of OCPP {known.version} may send")
     translate = _TRANSLATED.get(rule.kind)
     if translate is None:
-        raise no_replay(message, _NO_START if rule.kind is Kind.START else "it asked for an answer at that moment, which is over")
+        raise NoReplay(message, _NO_START if rule.kind is Kind.START else "it asked for an answer at that moment, which is over")
     request = _decoded(message, rule, known)
     try:
         return translate(dialect, message, request, Doubts())  # doubts are no news: the message was parked, and stays readable
     except Exception as error:  # it may be here because a translation crashed, and whatever that raises is why it cannot be replayed
-        raise no_replay(message, f"it still crashes: {error!r}") from error
+        raise NoReplay(message, f"it still crashes: {error!r}") from error
 
 
 def _decoded(message: ParkedMessage, rule: Rule, known: Known) -> Any:
@@ -163,7 +166,7 @@ def _decoded(message: ParkedMessage, rule: Rule, known: Known) -> Any:
                 return decode_lenient(rule.action, message.payload)[0]
             except ValidationError:
                 pass  # the first error stands
-        raise no_replay(message, f"its payload still breaks the schema: {error}") from None
+        raise NoReplay(message, f"its payload still breaks the schema: {error}") from None
 
 
 def _reported(dialect: Dialect, message: ParkedMessage, request: Any, doubts: Doubts) -> Fact:

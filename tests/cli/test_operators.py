@@ -230,8 +230,11 @@ def test_a_message_is_replayed_or_discarded_once_and_the_audit_has_both(run: Run
     good, bad = (park(settings, "crashed", "FirmwareStatusNotification", status) for status in (b'{"status":"Idle"}', b"{}"))
     assert f"`cpms parked replay {good}` puts 1 fact into the journal" in run("parked", "explain", good).stdout
     replayed = run("parked", "replay", good)
-    assert (replayed.exit_code, f"parked message {good} is in the journal again (1) and closed" in replayed.stdout) == (0, True)
-    assert "should it be of no use again, `cpms parked list` has it under a new number" in replayed.stdout
+    assert (replayed.exit_code, f"parked message {good} went into the journal again as 1 fact, and is closed" in replayed.stdout) == (
+        0,
+        True,
+    )
+    assert "should it be of no use again, `cpms parked list` has it in a moment" in replayed.stdout
     again = run("parked", "replay", good)
     assert (again.exit_code, "is resolved already by local: replayed by local at 20" in again.stderr) == (2, True)
 

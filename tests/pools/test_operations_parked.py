@@ -151,7 +151,7 @@ async def test_a_stop_whose_transaction_came_to_be_known_ends_its_session_when_i
     (message,) = await parked(ask, charger)
     explained = await ask("parked.explain", id=message["id"])
     assert (explained["replayable"], explained["transaction"], explained["sessions"]) == (False, "77", [])
-    assert "would be parked again as things are (unknown-transaction" in explained["replay"]
+    assert "not as things are: it would be parked again (unknown-transaction" in explained["replay"]
     refused = await ask("parked.replay", id=message["id"])
     assert (refused["code"], refused["exit"]) == ("no-replay", 2)
     assert "replay that first" in refused["text"], "the remedy"
