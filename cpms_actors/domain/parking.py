@@ -94,7 +94,7 @@ REASONS: Final[dict[str, Reason]] = {
         causes="The transaction was started with another system, or its start is parked or was lost.",
         remedy="Look for the start (`cpms parked list --charger CHARGER`) and replay that first; when there is none, bill it by hand"
         " by the registers and discard it.",
-        replay="once its transaction is known",
+        replay="once its transaction is known; of its meter values, those of this message then belong to the session",
         replayed_as="event",
     ),
     "no-transaction": Reason(
