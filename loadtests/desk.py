@@ -20,7 +20,7 @@ from cpms_actors.base.errors import OperatorError, Unavailable
 from cpms_actors.base.ids import subject_token
 from cpms_actors.base.settings import Logs, Nats, load
 from cpms_actors.bus import client as bus
-from cpms_actors.bus import subjects, verbs
+from cpms_actors.bus import subjects, verbs, verbs_parked
 from cpms_actors.bus import verbs_fleet as fleet
 from cpms_actors.bus import verbs_ledger as ledger
 from cpms_actors.bus import verbs_registry as registry
@@ -232,9 +232,9 @@ async def _cdrs(desk: _Desk, began: datetime) -> list[ledger.CdrView]:
     return await _pages(page, lambda view: view.started_at >= began)
 
 
-async def _parked(desk: _Desk, began: datetime) -> list[ledger.ParkedView]:
-    async def page(after: str | None) -> tuple[Sequence[ledger.ParkedView], str | None]:
-        listed = await desk.ask(verbs.PARKED_LIST, ledger.ParkedList(limit=PAGE, after=after))
+async def _parked(desk: _Desk, began: datetime) -> list[verbs_parked.ParkedView]:
+    async def page(after: str | None) -> tuple[Sequence[verbs_parked.ParkedView], str | None]:
+        listed = await desk.ask(verbs.PARKED_LIST, verbs_parked.ParkedList(limit=PAGE, after=after))
         return listed.parked, listed.next
 
     return await _pages(page, lambda view: view.received_at >= began)

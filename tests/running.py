@@ -24,7 +24,7 @@ from nats.errors import Error as NatsError
 from cpms_actors.base.errors import Unavailable
 from cpms_actors.base.settings import Nats
 from cpms_actors.bus import client as bus
-from cpms_actors.bus import subjects, verbs
+from cpms_actors.bus import subjects, verbs, verbs_parked
 from cpms_actors.bus import verbs_ledger as ledger
 from cpms_actors.bus import verbs_registry as registry
 from cpms_actors.bus.verbs import Verb, VerbFailed
@@ -126,8 +126,8 @@ class RunningCpms:
     def cdrs(self, charger: str) -> list[ledger.CdrView]:
         return list(self.ask(verbs.CDR_LIST, ledger.CdrList(charger=charger)).cdrs)
 
-    def parked(self, charger: str) -> list[ledger.ParkedView]:
-        return list(self.ask(verbs.PARKED_LIST, ledger.ParkedList(charger=charger)).parked)
+    def parked(self, charger: str) -> list[verbs_parked.ParkedView]:
+        return list(self.ask(verbs.PARKED_LIST, verbs_parked.ParkedList(charger=charger)).parked)
 
     def until(self, what: Callable[[], T], true: Callable[[T], bool], deadline_s: float = 20, every_s: float = 0.1) -> T:
         """Look again until it is as it should be; AssertionError with the last look when it never is."""

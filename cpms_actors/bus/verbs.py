@@ -18,6 +18,7 @@ from msgspec import UNSET, Raw, Struct, UnsetType
 from cpms_actors.base.errors import CpmsError
 from cpms_actors.bus import verbs_fleet as fleet
 from cpms_actors.bus import verbs_ledger as ledger
+from cpms_actors.bus import verbs_parked as parked
 from cpms_actors.bus import verbs_registry as registry
 from cpms_actors.bus.verbs_words import Request, Response
 
@@ -131,9 +132,12 @@ SESSION_SHOW: Final = Verb("session.show", ledger.SessionShow, ledger.SessionDet
 SESSION_LIST: Final = Verb("session.list", ledger.SessionList, ledger.SessionPage, "A tenant's sessions, the newest first.")
 CDR_SHOW: Final = Verb("cdr.show", ledger.CdrShow, ledger.CdrDetail, "One charge detail record and how its totals came about.")
 CDR_LIST: Final = Verb("cdr.list", ledger.CdrList, ledger.CdrPage, "A tenant's charge detail records, the newest first.")
-PARKED_SHOW: Final = Verb("parked.show", ledger.ParkedShow, ledger.ParkedDetail, "One parked message with its payload.")
-PARKED_RESOLVE: Final = Verb("parked.resolve", ledger.ParkedResolve, ledger.ParkedDetail, "Close a parked message.")
-PARKED_LIST: Final = Verb("parked.list", ledger.ParkedList, ledger.ParkedPage, "Messages that could not be used, the newest first.")
+PARKED_SHOW: Final = Verb("parked.show", parked.ParkedShow, parked.ParkedDetail, "One parked message with its payload.")
+PARKED_LIST: Final = Verb("parked.list", parked.ParkedList, parked.ParkedPage, "Messages that could not be used, the newest first.")
+PARKED_EXPLAIN: Final = Verb("parked.explain", parked.ParkedExplain, parked.ParkedExplanation, "Why one is parked, and what to do.")
+PARKED_REPLAY: Final = Verb("parked.replay", parked.ParkedReplay, parked.ParkedReplayed, "Try a parked message again.")
+PARKED_DISCARD: Final = Verb("parked.discard", parked.ParkedDiscard, parked.ParkedDetail, "Close a parked message with a reason.")
+AUDIT_LIST: Final = Verb("audit.list", parked.AuditList, parked.AuditPage, "What operators did, the newest first.")
 RECONCILE: Final = Verb("reconcile", ledger.Reconcile, ledger.Reconciliation, "Hold registers, sessions and CDRs against each other.")
 STATUS: Final = Verb("status", fleet.StatusRequest, fleet.FleetStatus, "Workers, slots, lanes, connections, rates and lag.")
 NODE_ROLLOUT: Final = Verb("node.rollout", fleet.NodeRollout, fleet.NodeRolledOut, "Replace a machine's workers by new processes.")
@@ -170,7 +174,10 @@ VERBS: Final[dict[str, Verb[Any, Any]]] = {
         CDR_LIST,
         PARKED_SHOW,
         PARKED_LIST,
-        PARKED_RESOLVE,
+        PARKED_EXPLAIN,
+        PARKED_REPLAY,
+        PARKED_DISCARD,
+        AUDIT_LIST,
         RECONCILE,
         STATUS,
         NODE_ROLLOUT,

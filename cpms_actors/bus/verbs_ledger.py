@@ -1,11 +1,11 @@
-"""Admin verbs of what was charged and what it came to: tariffs, sessions, charge detail records, parked messages.
+"""Admin verbs of what was charged and what it came to: tariffs, sessions, charge detail records.
 
 Energy is in Wh, money in minor units of its currency; a price is a decimal in major units, as a string so that no reader makes a
 float of it. Lists are newest first, but for tariffs, which go by id.
 """
 
 from decimal import Decimal
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from msgspec import Meta
 
@@ -23,7 +23,6 @@ from cpms_actors.bus.verbs_words import (
 from cpms_actors.domain.tariff import Component, Limit
 
 SessionId = Annotated[int, Meta(ge=1, le=2**63 - 1, description="The session's number.")]
-ParkedId = Annotated[int, Meta(ge=1, le=2**63 - 1, description="The parked message's number.")]
 CdrId = Annotated[str, Meta(min_length=1, max_length=36, description="The CDR's id.")]
 Version = Annotated[int, Meta(ge=1, le=2**31 - 1)]
 
@@ -238,57 +237,6 @@ class SessionPage(Response, frozen=True, kw_only=True):
     """A page of sessions; `next` is None on the last one."""
 
     sessions: list[SessionView]
-    next: str | None
-
-
-class ParkedShow(TenantRequest, frozen=True, kw_only=True):
-    """Which parked message."""
-
-    id: ParkedId
-
-
-class ParkedResolve(TenantRequest, frozen=True, kw_only=True):
-    """Close a parked message with a sentence that says what was done about it."""
-
-    id: ParkedId
-    resolution: Annotated[Line, Meta(min_length=1)]
-
-
-class ParkedList(PageRequest, frozen=True, kw_only=True):
-    """A page of a tenant's parked messages, the newest first."""
-
-    charger: Identity | None = None
-    reason: Annotated[Line | None, Meta(description="Only those parked for this reason.")] = None
-    resolved: Annotated[bool | None, Meta(description="Only those that are, or are not, resolved; null: both.")] = False
-
-
-class ParkedView(Response, frozen=True, kw_only=True):
-    """A message that could not be used and was not dropped: `reason` is a stable word, `detail` a sentence."""
-
-    tenant: str
-    id: int
-    charger: str
-    reason: str
-    detail: str
-    action: str | None
-    message_id: str
-    received_at: Moment
-    resolved_at: Moment | None
-    resolution: str | None
-
-
-class ParkedDetail(Response, frozen=True, kw_only=True):
-    """A parked message and what it held: `payload` when it is JSON, else `payload_base64`."""
-
-    parked: ParkedView
-    payload: Any
-    payload_base64: str | None
-
-
-class ParkedPage(Response, frozen=True, kw_only=True):
-    """A page of parked messages; `next` is None on the last one."""
-
-    parked: list[ParkedView]
     next: str | None
 
 

@@ -2,6 +2,7 @@
 
 cpms tenant|site|charger|token|tariff|session|cdr|parked ...   what is in Postgres
 cpms reconcile                                                 whether it fits together
+cpms audit list                                                which operator did what
 cpms call CHARGER ACTION [JSON]                                an action for a charger
 cpms status                                                    how the processes are
 cpms rollout|drain                                             new processes for a machine; the machine taken away
@@ -20,6 +21,7 @@ from cpms_actors.cli import (
     operators_chargers,
     operators_ledger,
     operators_nodes,
+    operators_parked,
     operators_tariffs,
     operators_tenants,
     operators_tokens,
@@ -36,7 +38,8 @@ def mount(app: typer.Typer) -> None:
     app.add_typer(operators_tariffs.tariff_app, name="tariff")
     app.add_typer(operators_ledger.session_app, name="session")
     app.add_typer(operators_ledger.cdr_app, name="cdr")
-    app.add_typer(operators_ledger.parked_app, name="parked")
+    app.add_typer(operators_parked.parked_app, name="parked")
+    app.add_typer(operators_parked.audit_app, name="audit")
     app.command()(operators_ledger.reconcile)
     app.command()(operators_chargers.call)
     app.command("status")(status)

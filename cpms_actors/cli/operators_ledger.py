@@ -1,4 +1,4 @@
-"""The commands of sessions, charge detail records and parked messages."""
+"""The commands of sessions and charge detail records, and of whether they fit together."""
 
 from typing import Annotated, Literal
 
@@ -18,7 +18,6 @@ from cpms_actors.cli.output import (
     given,
     money,
     print_fields,
-    print_json,
     print_line,
     print_next,
     print_table,
@@ -27,7 +26,6 @@ from cpms_actors.cli.output import (
 
 session_app = typer.Typer(no_args_is_help=True, help="Sessions: who charged where, when and how much.")
 cdr_app = typer.Typer(no_args_is_help=True, help="Charge detail records: what sessions came to.")
-parked_app = typer.Typer(no_args_is_help=True, help="Parked messages: what could not be used and was not dropped.")
 
 ChargerFilter = Annotated[str | None, typer.Option(help="Only those of this charger.", show_default=False)]
 StatusFilter = Annotated[Literal["Active", "Ended"] | None, typer.Option(case_sensitive=False, help="Only these.", show_default=False)]
@@ -144,69 +142,6 @@ def cdr_show(
     answer(as_json, verbs.CDR_SHOW, lambda: ledger.CdrShow(tenant=tenant, id=cdr), _show_cdr)
 
 
-@parked_app.command("list")
-def parked_list(
-    charger: ChargerFilter = None,
-    reason: Annotated[str | None, typer.Option(help="Only those parked for this reason.", show_default=False)] = None,
-    everything: Annotated[bool, typer.Option("--all", help="The resolved ones too.")] = False,
-    tenant: TenantOption = DEFAULT_TENANT,
-    limit: LimitOption = 100,
-    after: AfterOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """What chargers sent that could not be used, the newest first. It waits here for a person.
-
-    \b
-    Examples:
-      cpms parked list
-      cpms parked list --charger CP01 --all
-    """
-
-    def show(page: ledger.ParkedPage) -> None:
-        print_table(
-            [">parked", "charger", "received", "action", "reason", "detail", "resolved"],
-            [(p.id, p.charger, p.received_at, p.action, p.reason, p.detail, p.resolution) for p in page.parked],
-            empty="nothing is parked",
-        )
-        print_next(page.next, len(page.parked))
-
-    request = ledger.ParkedList(
-        tenant=tenant, limit=limit, resolved=None if everything else False, **given(charger=charger, reason=reason, after=after)
-    )
-    answer(as_json, verbs.PARKED_LIST, lambda: request, show)
-
-
-ParkedArgument = Annotated[int, typer.Argument(metavar="PARKED", min=1, help="Its number.", show_default=False)]
-
-
-@parked_app.command("show")
-def parked_show(parked: ParkedArgument, tenant: TenantOption = DEFAULT_TENANT, as_json: JsonOption = False) -> None:
-    """One parked message with what it held.
-
-    \b
-    Example:
-      cpms parked show 7
-    """
-    answer(as_json, verbs.PARKED_SHOW, lambda: ledger.ParkedShow(tenant=tenant, id=parked), _show_parked)
-
-
-@parked_app.command("resolve")
-def parked_resolve(
-    parked: ParkedArgument,
-    resolution: Annotated[str, typer.Argument(metavar="SENTENCE", help="What was done about it.", show_default=False)],
-    tenant: TenantOption = DEFAULT_TENANT,
-    as_json: JsonOption = False,
-) -> None:
-    """Close a parked message with a sentence that says what was done.
-
-    \b
-    Example:
-      cpms parked resolve 7 "billed by hand, CDR 2026-0042"
-    """
-    request = ledger.ParkedResolve(tenant=tenant, id=parked, resolution=resolution)
-    answer(as_json, verbs.PARKED_RESOLVE, lambda: request, _show_parked)
-
-
 def reconcile(
     days: Annotated[int, typer.Option(min=1, max=3650, help="Look at sessions that started within so many days.")] = 31,
     repair: Annotated[bool, typer.Option("--repair", help="Repair what can be repaired without losing or doubling anything.")] = False,
@@ -300,28 +235,6 @@ def _show_cdr(detail: ledger.CdrDetail) -> None:
             ["period", "from", ">for", ">energy"],
             [(each.kind, each.started_at, duration(each.duration_ms / 1000), energy(each.energy_wh)) for each in detail.periods],
         )
-
-
-def _show_parked(detail: ledger.ParkedDetail) -> None:
-    parked = detail.parked
-    print_fields(
-        f"parked message {parked.id}",
-        [
-            ("tenant", parked.tenant),
-            ("charger", parked.charger),
-            ("received", parked.received_at),
-            ("message id", parked.message_id or None),
-            ("action", parked.action),
-            ("reason", parked.reason),
-            ("detail", parked.detail),
-            ("resolved", parked.resolved_at),
-            ("resolution", parked.resolution),
-        ],
-    )
-    if detail.payload_base64 is not None:
-        print_line(f"  not JSON, in base64: {detail.payload_base64}")
-    else:
-        print_json(detail.payload)
 
 
 def _show_reconciliation(found: ledger.Reconciliation) -> None:

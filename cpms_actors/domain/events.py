@@ -181,7 +181,8 @@ Fact: TypeAlias = (
 class Event(Struct, frozen=True, array_like=True, gc=False):
     """One line of the journal.
 
-    (slot, epoch, number) is unique for ever: `number` counts within one ownership of a slot. `connection` is the charger's
+    (slot, epoch, number) is unique for ever: `number` counts within one ownership of a slot; it is negative, and drawn from the
+    content, when an operator has replayed what was parked. `connection` is the charger's
     connection epoch, `message_id` the OCPP message id that carried the fact ("" when none did).
     """
 

@@ -11,6 +11,7 @@ The pool starts to serve when the registry is in step with Postgres for the firs
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 
@@ -34,6 +35,7 @@ from cpms_actors.pools import (
     operations_chargers,
     operations_ledger,
     operations_nodes,
+    operations_parked,
     operations_status,
     operations_tenants,
     operations_tokens,
@@ -55,6 +57,7 @@ HANDLERS: Final[dict[str, Handler]] = {
     **operations_calls.HANDLERS,
     **operations_tokens.HANDLERS,
     **operations_ledger.HANDLERS,
+    **operations_parked.HANDLERS,
     **operations_status.HANDLERS,
     **operations_nodes.HANDLERS,
 }
@@ -139,7 +142,7 @@ class Service:
                 raise OperatorError("unknown-verb", f"there is no verb {name!r}; `cpms verbs` lists them")
             request = _decoded(verb, data)
             target = _target(request)
-            reply = verbs.encode_ok(await HANDLERS[name](self._desk, request))
+            reply = verbs.encode_ok(await HANDLERS[name](replace(self._desk, operator=operator), request))
         except Exception as error:  # the boundary of a request: whatever it is becomes an answer, and a bug is logged with its trace
             failure = _explain(error, name) or self._bug(error, name)
             code, reply = failure.code, verbs.encode_error(failure)

@@ -15,12 +15,13 @@ from cpms_actors.store.database import Connection, Database
 
 @dataclass(frozen=True, slots=True)
 class Desk:
-    """What a handler may use."""
+    """What a handler may use, and for whom it works: `operator` is who asks, as the broker vouches for."""
 
     settings: Settings
     database: Database
     client: Client
     mirror: Mirror
+    operator: str = ""
 
 
 Handler: TypeAlias = Callable[[Desk, Any], Awaitable[Any]]
@@ -43,3 +44,17 @@ def unknown_tenant(tenant: str) -> OperatorError:
 def next_of(rows: list[Any], limit: int, key: str) -> str | None:
     """Where the page after this one starts: the last row's key, None when the page was not full."""
     return str(getattr(rows[-1], key)) if len(rows) == limit else None
+
+
+def number_of(after: str | None) -> int | None:
+    """The number in the cursor of a list that goes by numbers. Raises OperatorError("invalid-request")."""
+    if after is None:
+        return None
+    if not (after.isascii() and after.isdigit()) or len(after) > 18:
+        raise wrong_cursor(after)
+    return int(after)
+
+
+def wrong_cursor(after: str) -> OperatorError:
+    """The text is no page."""
+    return OperatorError("invalid-request", f"after: {after!r} is no page; give `next` of the page before")

@@ -1,4 +1,4 @@
-"""The verbs of what was charged and what it came to: tariffs, sessions, CDRs, parked messages."""
+"""The verbs of what was charged and what it came to: tariffs, sessions, CDRs."""
 
 from time import time
 from typing import Final
@@ -14,11 +14,6 @@ from cpms_actors.bus.verbs_ledger import (
     CdrPage,
     CdrShow,
     DifferenceView,
-    ParkedDetail,
-    ParkedList,
-    ParkedPage,
-    ParkedResolve,
-    ParkedShow,
     Reconcile,
     Reconciliation,
     RuleView,
@@ -38,9 +33,9 @@ from cpms_actors.domain.tariff import Tariff
 from cpms_actors.observe import logs
 from cpms_actors.pools import operations_queries as queries
 from cpms_actors.pools.operations_chargers import unknown_charger
-from cpms_actors.pools.operations_desk import Desk, Handler, next_of, require_tenant
+from cpms_actors.pools.operations_desk import Desk, Handler, next_of, number_of, require_tenant, wrong_cursor
 from cpms_actors.pools.operations_tenants import unknown_site
-from cpms_actors.store import chargers, meter_values, parked, reconciling, sites, tariffs
+from cpms_actors.store import audit, chargers, meter_values, reconciling, sites, tariffs
 from cpms_actors.store.database import Connection
 from cpms_actors.store.tariffs import Assignment, StoredTariff
 
@@ -112,7 +107,7 @@ async def tariff_assign(desk: Desk, request: TariffAssign) -> TariffAssigned:
 
 async def session_list(desk: Desk, request: SessionList) -> SessionPage:
     """A tenant's sessions, the newest first."""
-    before = _number(request.after)
+    before = number_of(request.after)
     async with desk.database.transaction((request.tenant,)) as connection:
         await require_tenant(connection, request.tenant)
         rows = await queries.sessions(connection, request, before)
@@ -138,7 +133,7 @@ async def cdr_list(desk: Desk, request: CdrList) -> CdrPage:
     if request.after is not None:
         before = queries.parse_cdr_cursor(request.after)
         if before is None:
-            raise _wrong_cursor(request.after)
+            raise wrong_cursor(request.after)
     async with desk.database.transaction((request.tenant,)) as connection:
         await require_tenant(connection, request.tenant)
         rows = await queries.cdrs(connection, request, before)
@@ -157,38 +152,6 @@ async def cdr_show(desk: Desk, request: CdrShow) -> CdrDetail:
     return found
 
 
-async def parked_list(desk: Desk, request: ParkedList) -> ParkedPage:
-    """Messages that could not be used, the newest first."""
-    before = _number(request.after)
-    async with desk.database.transaction((request.tenant,)) as connection:
-        await require_tenant(connection, request.tenant)
-        rows = await queries.parked(connection, request, before)
-    return ParkedPage(parked=rows, next=next_of(rows, request.limit, "id"))
-
-
-async def parked_show(desk: Desk, request: ParkedShow) -> ParkedDetail:
-    """One parked message with its payload."""
-    async with desk.database.transaction((request.tenant,)) as connection:
-        await require_tenant(connection, request.tenant)
-        found = await queries.parked_message(connection, request.tenant, request.id)
-    if found is None:
-        raise _unknown_parked(request.tenant, request.id)
-    return found
-
-
-async def parked_resolve(desk: Desk, request: ParkedResolve) -> ParkedDetail:
-    """Close a parked message."""
-    async with desk.database.transaction((request.tenant,)) as connection:
-        await require_tenant(connection, request.tenant)
-        closed = await parked.resolve(connection, request.tenant, request.id, request.resolution)
-        found = await queries.parked_message(connection, request.tenant, request.id)
-    if found is None:
-        raise _unknown_parked(request.tenant, request.id)
-    if not closed:
-        raise OperatorError("resolved", f"parked message {request.id} is resolved already: {found.parked.resolution}")
-    return found
-
-
 async def reconcile(desk: Desk, request: Reconcile) -> Reconciliation:
     """Hold registers, sessions and CDRs against each other, and repair what is safe if that is asked for."""
     now = int(time() * 1000)
@@ -197,6 +160,9 @@ async def reconcile(desk: Desk, request: Reconcile) -> Reconciliation:
     async def work(connection: Connection) -> tuple[tuple[int, int], list[RuleView]]:
         await require_tenant(connection, request.tenant)
         rules = [await _checked(connection, rule, request, since, now) for rule in reconciling.RULES]
+        if done := {rule.rule: rule.repaired for rule in rules if rule.repaired}:
+            subject = f"tenant {request.tenant}"
+            await audit.note(connection, request.tenant, operator=desk.operator, verb="reconcile", subject=subject, detail=done)
         return await reconciling.counts(connection, request.tenant, since=since), rules
 
     (sessions, records), rules = await desk.database.run((request.tenant,), work)
@@ -243,34 +209,12 @@ HANDLERS: Final[dict[str, Handler]] = {
     "session.show": session_show,
     "cdr.list": cdr_list,
     "cdr.show": cdr_show,
-    "parked.list": parked_list,
-    "parked.show": parked_show,
-    "parked.resolve": parked_resolve,
 }
 
 
 async def _assignments(connection: Connection, tenant: str) -> list[AssignmentView]:
     rows = await tariffs.assignments(connection, tenant, limit=ASSIGNMENTS_MAX)
     return [AssignmentView(scope=row.scope, key=row.key, tariff=row.tariff_id) for row in rows]
-
-
-def _number(after: str | None) -> int | None:
-    """The number in a cursor of sessions or parked messages."""
-    if after is None:
-        return None
-    if not (after.isascii() and after.isdigit()) or len(after) > 18:
-        raise _wrong_cursor(after)
-    return int(after)
-
-
-def _unknown_parked(tenant: str, number: int) -> OperatorError:
-    return OperatorError(
-        "unknown-parked", f"tenant {tenant!r} has no parked message {number}; `cpms parked list --tenant {tenant}` shows them"
-    )
-
-
-def _wrong_cursor(after: str) -> OperatorError:
-    return OperatorError("invalid-request", f"after: {after!r} is no page; give `next` of the page before")
 
 
 def _tariff_view(tenant: str, stored: StoredTariff) -> TariffView:

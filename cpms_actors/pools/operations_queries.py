@@ -19,15 +19,14 @@ from cpms_actors.bus.verbs_ledger import (
     CdrView,
     CostLine,
     CostPeriod,
-    ParkedDetail,
-    ParkedList,
-    ParkedView,
     Reading,
     SessionDetail,
     SessionList,
     SessionView,
 )
+from cpms_actors.bus.verbs_parked import ParkedDetail, ParkedList, ParkedView
 from cpms_actors.domain.cdr import Detail
+from cpms_actors.store import audit
 from cpms_actors.store.database import Connection
 
 CDRS_OF_SESSION_MAX: Final = 100
@@ -101,6 +100,20 @@ async def session(connection: Connection, tenant: str, number: int, readings: in
     )
 
 
+async def sessions_of(connection: Connection, tenant: str, charger: str, transaction: str) -> list[SessionView]:
+    """The sessions of a charger that have, or once had, this transaction id, the newest first."""
+    rows = await connection.fetch(
+        f"SELECT {_SESSION} FROM sessions WHERE tenant_id = $1 AND id IN ("
+        " SELECT session_id FROM session_transactions WHERE tenant_id = $1 AND charger = $2 AND transaction = $3"
+        " UNION SELECT id FROM sessions WHERE tenant_id = $1 AND charger = $2 AND transaction = $3) ORDER BY id DESC LIMIT $4",
+        tenant,
+        charger,
+        transaction,
+        TRANSACTIONS_MAX,
+    )
+    return [_session(row) for row in rows]
+
+
 async def cdrs(connection: Connection, request: CdrList, before: tuple[datetime, str] | None) -> list[CdrView]:
     """CDRs drawn up before that moment and id, the newest first."""
     moment, number = before or (None, None)
@@ -159,10 +172,17 @@ async def parked_message(connection: Connection, tenant: str, number: int) -> Pa
         return None
     fields = dict(row)
     payload: bytes = fields.pop("payload")
+    view = ParkedView(**fields)
+    by = await audit.last_operator(connection, tenant, parked_subject(number)) if view.resolved_at else None
     try:
-        return ParkedDetail(parked=ParkedView(**fields), payload=msgspec.json.decode(payload), payload_base64=None)
+        return ParkedDetail(parked=view, payload=msgspec.json.decode(payload), payload_base64=None, resolved_by=by)
     except (msgspec.DecodeError, UnicodeDecodeError):  # a message is parked because something is wrong with it
-        return ParkedDetail(parked=ParkedView(**fields), payload=None, payload_base64=b64encode(payload).decode())
+        return ParkedDetail(parked=view, payload=None, payload_base64=b64encode(payload).decode(), resolved_by=by)
+
+
+def parked_subject(number: int) -> str:
+    """What the audit calls a parked message."""
+    return f"parked {number}"
 
 
 def cdr_cursor(rows: Sequence[CdrView], limit: int) -> str | None:

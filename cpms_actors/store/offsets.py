@@ -117,6 +117,12 @@ async def load_progress(connection: Connection, lane: int) -> Progress:
     )
 
 
+async def newest_epoch(connection: Connection, slot: int) -> int:
+    """The newest ownership of a slot that was folded; 0 when none was."""
+    epoch: int | None = await connection.fetchval("SELECT epoch FROM slot_epochs WHERE slot = $1", slot)
+    return epoch or 0
+
+
 async def folded(connection: Connection, stream: str) -> dict[int, int]:
     """The last page that is folded of each lane, as far as the lanes are folded from this stream at all."""
     rows = await connection.fetch("SELECT lane, stream_seq FROM lanes WHERE stream = $1 AND stream_seq > 0", stream)

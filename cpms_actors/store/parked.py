@@ -3,11 +3,14 @@
 from collections.abc import Sequence
 from typing import Any, Final
 
+import asyncpg
 from msgspec import Struct
 
 from cpms_actors.base.time import from_datetime
 from cpms_actors.store.columns import Column, insert, moment, text, transpose
 from cpms_actors.store.database import Connection
+
+_READ: Final = "id, tenant_id AS tenant, charger, reason, detail, action, payload, message_id, received_at"
 
 
 class ParkedMessage(Struct, frozen=True, kw_only=True):
@@ -49,13 +52,19 @@ async def save(connection: Connection, messages: Sequence[ParkedMessage]) -> Non
 async def open_page(connection: Connection, tenant: str, *, limit: int, after: int = 0) -> list[ParkedMessage]:
     """A tenant's messages that nobody has resolved, by id, at most `limit`, those after the id `after`."""
     rows = await connection.fetch(
-        "SELECT id, tenant_id AS tenant, charger, reason, detail, action, payload, message_id, received_at FROM parked_messages"
-        " WHERE tenant_id = $1 AND id > $2 AND resolved_at IS NULL ORDER BY id LIMIT $3",
+        f"SELECT {_READ} FROM parked_messages WHERE tenant_id = $1 AND id > $2 AND resolved_at IS NULL ORDER BY id LIMIT $3",
         tenant,
         after,
         limit,
     )
-    return [ParkedMessage(**{**row, "received_at": from_datetime(row["received_at"])}) for row in rows]
+    return [_message(row) for row in rows]
+
+
+async def find(connection: Connection, tenant: str, message: int, *, lock: bool = False) -> ParkedMessage | None:
+    """One message, resolved or not; None when there is none. `lock`: nobody else resolves it before this transaction ends."""
+    rest = " FOR UPDATE" if lock else ""
+    row = await connection.fetchrow(f"SELECT {_READ} FROM parked_messages WHERE tenant_id = $1 AND id = $2{rest}", tenant, message)
+    return None if row is None else _message(row)
 
 
 async def resolve(connection: Connection, tenant: str, message: int, resolution: str) -> bool:
@@ -67,6 +76,10 @@ async def resolve(connection: Connection, tenant: str, message: int, resolution:
         resolution,
     )
     return tag == "UPDATE 1"
+
+
+def _message(row: asyncpg.Record) -> ParkedMessage:
+    return ParkedMessage(**{**row, "received_at": from_datetime(row["received_at"])})
 
 
 def _row(message: ParkedMessage) -> tuple[Any, ...]:

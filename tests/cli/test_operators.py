@@ -19,6 +19,7 @@ from cpms_actors.base.settings import Nats, Postgres, Settings
 from cpms_actors.bus import client as bus
 from cpms_actors.bus import subjects, verbs
 from cpms_actors.bus.commands import CallAnswer, WorkerStatus
+from cpms_actors.bus.journal import ensure_stream
 from cpms_actors.cli import operators
 from cpms_actors.pools import operations
 
@@ -184,6 +185,71 @@ def test_lists_of_nothing_are_a_sentence_for_people_and_an_empty_list_for_progra
     assert run("session", "list").stdout == "no such session\n"
     assert document(run("cdr", "list", "--json")) == {"cdrs": [], "next": None}
     assert run("parked", "list").stdout == "nothing is parked\n"
+    assert run("audit", "list").stdout == "nothing was done\n"
+
+
+def park(settings: Settings, reason: str, action: str, payload: bytes) -> str:
+    """A parked message of charger SHY in the ledger of a journal that is there; its number."""
+
+    async def work() -> int:
+        client = await bus.connect(settings.nats, "journal")
+        await ensure_stream(client.jetstream(), settings)
+        await client.close()
+        owner = await asyncpg.connect(settings.postgres.owner_dsn)
+        await owner.execute("UPDATE chargers SET ocpp = '1.6' WHERE identity = 'SHY'")
+        number: int = await owner.fetchval(
+            "INSERT INTO parked_messages (tenant_id, charger, reason, detail, action, payload, message_id, received_at)"
+            " VALUES ('default', 'SHY', $1, 'it said too much', $2, $3, 'm1', now()) RETURNING id",
+            reason,
+            action,
+            payload,
+        )
+        await owner.close()
+        return number
+
+    return str(anyio.run(work))
+
+
+def test_a_parked_message_is_explained_with_what_can_be_done_about_it(run: Run, settings: Settings) -> None:
+    run("charger", "add", "SHY", "--generate-password")
+    number = park(settings, "no-transaction", "TransactionEnded", b'{"transactionId": -1}')
+    explained = run("parked", "explain", number).stdout
+    assert f"parked message {number}: no-transaction" in explained
+    for words in ("The charger started while it was offline", "it names no transaction", "SHY (OCPP 1.6, not connected)"):
+        assert words in explained
+    assert "no session has transaction -1 of this charger" in explained
+    refused = run("parked", "replay", number)
+    assert (refused.exit_code, refused.stdout) == (2, "")
+    assert f"parked message {number} (no-transaction) cannot be replayed: it names no transaction" in refused.stderr
+    assert json.loads(run("parked", "replay", number, "--json").stdout)["error"]["code"] == "no-replay"
+    assert document(run("parked", "explain", number, "--json"))["replayable"] is False
+
+
+def test_a_message_is_replayed_or_discarded_once_and_the_audit_has_both(run: Run, settings: Settings) -> None:
+    run("charger", "add", "SHY", "--generate-password")
+    good, bad = (park(settings, "crashed", "FirmwareStatusNotification", status) for status in (b'{"status":"Idle"}', b"{}"))
+    assert f"`cpms parked replay {good}` puts 1 fact into the journal" in run("parked", "explain", good).stdout
+    replayed = run("parked", "replay", good)
+    assert (replayed.exit_code, f"parked message {good} went into the journal again as 1 fact, and is closed" in replayed.stdout) == (
+        0,
+        True,
+    )
+    assert "should it be of no use again, `cpms parked list` has it in a moment" in replayed.stdout
+    again = run("parked", "replay", good)
+    assert (again.exit_code, "is resolved already by local: replayed by local at 20" in again.stderr) == (2, True)
+
+    discarded = run("parked", "discard", bad, "a test of the installer's").stdout
+    assert "resolved by  local" in discarded
+    assert "a test of the installer's" in discarded
+    assert "resolved by  local" in run("parked", "show", good).stdout
+    listed = run("audit", "list", "--limit", "2")
+    assert "2 shown; go on with --after" in listed.stdout
+    assert "reason: a test of the installer's" in listed.stdout
+    entries = document(run("audit", "list", "--limit", "2", "--json"))["audit"]
+    assert [(each["operator"], each["verb"], each["subject"]) for each in entries] == [
+        ("local", "parked.discard", f"parked {bad}"),
+        ("local", "parked.replay", f"parked {good}"),
+    ]
 
 
 def test_what_does_not_fit_is_told_with_its_remedy_and_by_the_exit_code(run: Run, settings: Settings) -> None:
@@ -208,6 +274,9 @@ def test_what_does_not_fit_is_told_with_its_remedy_and_by_the_exit_code(run: Run
     assert "no-cdr: a session counts as rated and has no CDR that stands (1)\n  remedy: --repair has it rated again" in told.stdout
     repaired = run("reconcile", "--tenant", "books", "--repair", "--json")
     assert (repaired.exit_code, json.loads(repaired.stdout)["repaired"]) == (0, 1)
+    (entry,) = document(run("audit", "list", "--tenant", "books", "--json"))["audit"]
+    assert (entry["operator"], entry["verb"], entry["subject"]) == ("local", "reconcile", "tenant books")
+    assert entry["detail"] == {"no-cdr": 1}, "what was looked at only is no entry"
     assert run("reconcile", "--tenant", "nobody").exit_code == 2
 
 
@@ -296,6 +365,8 @@ def test_status_says_how_late_a_worker_is_and_what_its_gates_hold_back(run: Run,
         (["tariff", "set", "x", "--file", "ghost.json"], "cannot read ghost.json"),
         (["tariff", "assign", "x"], "--charger CHARGER, --site SITE or --default"),
         (["session", "show", "99"], "`cpms session list --tenant default`"),
+        (["parked", "explain", "99999"], "`cpms parked list --tenant default`"),
+        (["parked", "discard", "99999", ""], "reason: expected `str` of length >= 1"),
         (["verbs", "charger.fly"], "`cpms verbs` lists them"),
         (["tenant", "add", "x", "--currency", "EURO"], "three capital letters"),
     ],

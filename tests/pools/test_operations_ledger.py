@@ -126,29 +126,6 @@ async def test_cdrs_of_one_moment_are_neither_repeated_nor_skipped_between_pages
     assert shown["periods"] == [{"kind": "charging", "started_at": "2026-01-31T12:00:00Z", "duration_ms": 3600000, "energy_wh": 11000}]
 
 
-async def test_a_parked_message_is_shown_whatever_it_holds_and_leaves_the_list_once_resolved(ask: Ask, owner: Owner) -> None:
-    numbers = [
-        await owner.fetchval(
-            "INSERT INTO parked_messages (tenant_id, charger, reason, detail, action, payload, message_id, received_at)"
-            " VALUES ('default', 'P', 'unknown-transaction', 'a sentence', 'StopTransaction', $1, 'm1', now()) RETURNING id",
-            payload,
-        )
-        for payload in (b'{"transactionId": -1}', b"\xff\xfe")
-    ]
-    assert [each["id"] for each in (await ask("parked.list", reason="unknown-transaction"))["parked"]] == numbers[::-1]
-    good, bad = [await ask("parked.show", id=number) for number in numbers]
-    assert (good["payload"], good["payload_base64"]) == ({"transactionId": -1}, None)
-    assert (bad["payload"], bad["payload_base64"]) == (None, "//4=")
-
-    resolved = await ask("parked.resolve", id=numbers[0], resolution="billed by hand")
-    assert resolved["parked"]["resolution"] == "billed by hand"
-    assert [each["id"] for each in (await ask("parked.list"))["parked"]] == numbers[1:]
-    assert [each["id"] for each in (await ask("parked.list", resolved=True))["parked"]] == numbers[:1]
-    assert len((await ask("parked.list", resolved=None))["parked"]) == 2
-    again = await ask("parked.resolve", id=numbers[0], resolution="twice")
-    assert (again["code"], "billed by hand" in again["text"]) == ("resolved", True)
-
-
 async def test_a_tenant_reads_no_sessions_cdrs_or_parked_messages_of_another(ask: Ask, owner: Owner) -> None:
     await ask("tenant.add", id="other")
     number = await add_session(owner, "MINE")
@@ -179,7 +156,11 @@ async def test_a_tenant_reads_no_sessions_cdrs_or_parked_messages_of_another(ask
         ("cdr.list", {"after": "yesterday"}, "invalid-request", "give `next` of the page before"),
         ("cdr.show", {"id": "ghost"}, "unknown-cdr", "cpms cdr list"),
         ("parked.show", {"id": 999999}, "unknown-parked", "cpms parked list"),
-        ("parked.resolve", {"id": 999999, "resolution": "x"}, "unknown-parked", "cpms parked list"),
+        ("parked.explain", {"id": 999999}, "unknown-parked", "cpms parked list"),
+        ("parked.replay", {"id": 999999}, "unknown-parked", "cpms parked list"),
+        ("parked.discard", {"id": 999999, "reason": "x"}, "unknown-parked", "cpms parked list"),
+        ("parked.discard", {"id": 1, "reason": ""}, "invalid-request", "reason: "),
+        ("audit.list", {"after": "yesterday"}, "invalid-request", "give `next` of the page before"),
         ("parked.list", {"tenant": "ghost"}, "unknown-tenant", "cpms tenant list"),
     ],
 )
