@@ -4,7 +4,7 @@
 
 `accept` drops what was folded before (a page below the offset, a page the journal stored twice) and tells of pages that are missing.
 What an outdated owner of a slot wrote counts all the same, because its charger was answered: the rules know a repetition by its
-content, whoever heard it. Only the end of its connection means nothing any more.
+content, whoever heard it. Only what it says of its connection means nothing any more.
 
 `fold` applies the rules of `domain.charging`. An event on which a rule raises is parked with its content, and the lane goes on: a
 poison message costs itself only.
@@ -102,7 +102,7 @@ def _accept_event(event: Event, accepted: Accepted, progress: Progress) -> None:
         return
     if event.epoch < newest:
         accepted.stale += 1
-        if isinstance(event.body, events.Disconnected):
+        if isinstance(event.body, events.Connected | events.Disconnected):
             return  # the charger is connected to the newer owner
     elif event.epoch > newest:
         accepted.slot_epochs[event.slot] = event.epoch

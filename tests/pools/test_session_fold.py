@@ -82,17 +82,23 @@ def test_pages_that_the_journal_has_lost_are_told_of_and_what_is_there_is_folded
     assert msgspec.json.decode(accepted.parked[1].payload) == {"writer": "b", "first": 6, "last": 8}
 
 
-def test_what_an_outdated_owner_of_a_slot_wrote_counts_but_for_the_end_of_its_connection() -> None:
-    """Its charger was answered: that the slot was another's already is none of the driver's business."""
+def test_what_an_outdated_owner_of_a_slot_wrote_counts_but_for_what_it_says_of_its_connection() -> None:
+    """Its charger was answered: that the slot was another's already is none of the driver's business. But a connection that began there
+    after the newer owner had one would be taken for the newest, and when that one ends nobody would believe it."""
     pages = [
         page(1, event(Seen(), epoch=4)),
         page(
-            2, event(Connected("1.6"), epoch=6), event(start(), epoch=5), event(Disconnected(1006), epoch=5), event(SEEN.body, slot=11)
+            2,
+            event(Connected("1.6"), epoch=6),
+            event(Connected("1.6"), epoch=5),
+            event(start(), epoch=5),
+            event(Disconnected(1006), epoch=5),
+            event(SEEN.body, slot=11),
         ),
     ]
     accepted = accept(pages, Progress("s", 0, {}, {3: 4}))
     assert [(e.epoch, type(e.body)) for e in accepted.events] == [(4, Seen), (6, Connected), (5, TransactionStarted), (1, Seen)]
-    assert (accepted.slot_epochs, accepted.stale, accepted.parked) == ({3: 6, 11: 1}, 2, [])
+    assert (accepted.slot_epochs, accepted.stale, accepted.parked) == ({3: 6, 11: 1}, 3, [])
 
 
 def test_a_connection_counts_though_its_number_is_lower_than_that_of_the_worker_before() -> None:

@@ -115,9 +115,9 @@ MUTANTS = (
         "        accepted.writers[page.writer] = page.number\n        for event in page.events[:2]:\n",
     ),
     Mutant(
-        "an outdated owner may say that a charger has gone",
+        "what an outdated owner says of its connection counts",
         "cpms_actors/pools/fold.py",
-        "        if isinstance(event.body, events.Disconnected):\n            return  # the charger is connected to the newer owner\n",
+        "        if isinstance(event.body, events.Connected | events.Disconnected):\n            return  # the charger is connected to the newer owner\n",
         "",
     ),
     Mutant(

@@ -121,6 +121,7 @@ async def _faults(system: System, calls: Counter[str]) -> None:
         _rival_pool,
         _kill_rating,
         _broker_away,
+        _machine_fails,
         _ledger_away,
         _late_reading,
         _ask,
@@ -192,6 +193,15 @@ def _broker_away(system: System) -> None:
     for_s = system.chance.uniform(0.2, 20.0)
     system.tell(f"the broker is away for {for_s:.1f} s")
     system.broker.down = True
+    system.loop.call_later(for_s, setattr, system.broker, "down", False)
+
+
+def _machine_fails(system: System) -> None:
+    """The broker is away, and a worker dies before it is back: what it holds that is not durable is gone."""
+    for_s = system.chance.uniform(1.0, 15.0)
+    system.tell(f"the broker is away for {for_s:.1f} s")
+    system.broker.down = True
+    system.loop.call_later(system.chance.uniform(0.0, for_s), _kill_worker, system)
     system.loop.call_later(for_s, setattr, system.broker, "down", False)
 
 
