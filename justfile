@@ -30,9 +30,9 @@ generated:
 generate:
     {{ bin }}/python -m cpms_actors.ocpp.generate
 
-# All tests; arguments go to pytest.
+# All tests, in two processes; arguments go to pytest.
 test *ARGS:
-    {{ bin }}/python -m pytest {{ ARGS }}
+    {{ bin }}/python -m pytest -n 2 {{ ARGS }}
 
 # The tests that start no server: rules, protocol, actors.
 test-fast *ARGS:

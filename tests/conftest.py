@@ -36,10 +36,20 @@ _NATS_SERVER = Path(sys.executable).parent / "nats-server"
 _UNPRIVILEGED = "nobody"  # Postgres refuses to run as root
 _START_S = 30.0
 _TEMPLATE = "cpms_template"
+_WHOLE_SYSTEMS = frozenset(("stack", "loadtests", "bench", "cli/test_stack_up.py", "node/test_stack.py"))
 _numbers = count(1)
 
 settings.register_profile("patient", settings(), deadline=None)  # how long an example takes is the machine's affair
 settings.load_profile("patient")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests may run in several processes (pytest-xdist): a file stays in one, and all that run whole systems or load them stay together,
+    for two of those at once would be late for each other's deadlines."""
+    for item in items:
+        file = item.path.relative_to(Path(__file__).parent)
+        alone = file.parts[0] in _WHOLE_SYSTEMS or str(file) in _WHOLE_SYSTEMS
+        item.add_marker(pytest.mark.xdist_group("whole systems" if alone else str(file)))
 
 
 class _Server:

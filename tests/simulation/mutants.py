@@ -117,7 +117,8 @@ MUTANTS = (
     Mutant(
         "what an outdated owner says of its connection counts",
         "cpms_actors/pools/fold.py",
-        "        if isinstance(event.body, events.Connected | events.Disconnected):\n            return  # the charger is connected to the newer owner\n",
+        "        if isinstance(event.body, events.Connected | events.Disconnected):\n"
+        "            return  # the charger is connected to the newer owner\n",
         "",
     ),
     Mutant(
