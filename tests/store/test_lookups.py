@@ -5,7 +5,8 @@ from collections.abc import AsyncIterator
 import pytest
 
 from cpms_actors.base.settings import Postgres
-from cpms_actors.store import chargers_live, sessions, verdicts
+from cpms_actors.base.time import to_datetime
+from cpms_actors.store import chargers_live, sessions, silence, verdicts
 from cpms_actors.store.chargers_live import ChargerLive
 from cpms_actors.store.database import Connection, open_database
 
@@ -85,3 +86,16 @@ async def test_of_all_chargers_those_are_read_that_are_written(connection: Conne
     plan = "\n".join(row[0] for row in explained)
     assert "Index Scan" in plan, plan
     assert "Rows Removed" not in plan, plan
+
+
+@pytest.mark.parametrize("mode", ["force_custom_plan", "force_generic_plan"])
+async def test_silent_sessions_are_found_without_reading_those_that_have_ended(connection: Connection, mode: str) -> None:
+    await connection.execute(f"SET LOCAL plan_cache_mode = {mode}")
+    await connection.execute("UPDATE sessions SET status = 'Active', heard_at = 'epoch' WHERE id <= 5 AND tenant_id = $1", TENANT)
+    arguments = (to_datetime(10**9), 0, 500)
+    rows = await connection.fetch(f"EXPLAIN (ANALYZE) {silence._FIND}", *arguments)
+    plan = "\n".join(row[0] for row in rows)
+    assert "Seq Scan on sessions" not in plan, plan
+    assert "sessions_pkey" not in plan, plan
+    assert [each.id for each in await silence.find(connection, 10**9, after=0, limit=500)] == [1, 2, 3, 4, 5]
+    assert [each.id for each in await silence.find(connection, 10**9, after=3, limit=1)] == [4]
