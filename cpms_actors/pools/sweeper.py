@@ -107,14 +107,13 @@ class Sweeper:
         before, since = self._look, self._keeps_up_since
         self._look, self._keeps_up_since = None, {}
         look = await self._look_at_journal(now)
-        kept_up: dict[int, int] = {}
-        if before is not None and before.stream == look.stream and 0 <= now - before.at <= LOOKS_APART_MS_MAX:
-            kept_up = {lane: since.get(lane, before.at) for lane in await self._folded_up_to(before)}
+        keeps_up: dict[int, int] = {}
         closed = 0
-        if before is not None:
-            lanes = {lane for lane, at in kept_up.items() if before.at - at >= self._settled_ms} & set(self._held())
+        if before is not None and before.stream == look.stream and 0 <= now - before.at <= LOOKS_APART_MS_MAX:
+            keeps_up = {lane: since.get(lane, before.at) for lane in await self._folded_up_to(before)}
+            lanes = {lane for lane, at in keeps_up.items() if before.at - at >= self._settled_ms} & set(self._held())
             closed = await self._close_silent(lanes, before.at, now) if lanes else 0
-        self._look, self._keeps_up_since = look, kept_up
+        self._look, self._keeps_up_since = look, keeps_up
         return closed
 
     async def _look_at_journal(self, now: int) -> Look:

@@ -259,6 +259,14 @@ def test_a_start_that_is_repeated_tells_nothing_of_whether_it_goes_on() -> None:
     assert fold(closed, event(start16(), T0 + 9)) == Outcome(closed)
 
 
+def test_a_station_that_counts_anew_after_its_transaction_lapsed_begins_another() -> None:
+    """Before that its start would be parked: a running transaction is not begun anew."""
+    running, start = folded(start2(), update2(1, 300)), second_start2(T0 + 10 * MIN)
+    assert isinstance(start.body, TransactionStarted)
+    assert charging.begins_anew(folded(lapse(running), session=running), start, start.body)
+    assert not charging.begins_anew(folded(lapse(running), session=running), event(start2()), start2())
+
+
 def test_hearing_the_same_later_is_no_new_version() -> None:
     """`heard_at` is ours, and nothing is billed by it."""
     ended = folded(start16(), meter16(T0 + MIN, 1_000), stop16())

@@ -160,8 +160,8 @@ async def test_what_does_not_fit_is_found_and_nothing_else(ask: Ask, owner: Owne
 
 
 async def test_nothing_is_said_of_what_fits(ask: Ask, owner: Owner, database: Database) -> None:
-    """Rated; amended and rated anew, with a credit; active; one that ended just now; two of which nobody said at which EVSE; one that was
-    closed provisionally, and one that went on after that, which stays billed as it was then until it ends."""
+    """Rated; amended and rated anew, with a credit; active; one that ended just now; two of which nobody said at which EVSE; one that
+    was closed provisionally, and one that went on after that, which stays billed as it was then until it ends."""
     amended = await sound(owner, database, "AMENDED")
     await owner.execute(
         "UPDATE sessions SET version = 2, energy_wh = 12000, meter_stop_wh = 13000, meter_last_wh = 13000 WHERE id = $1", amended

@@ -8,11 +8,12 @@ from typing import Any
 import anyio
 import msgspec
 import pytest
-import structlog
 from nats.aio.client import Client
+from nats.errors import Error as NatsError
 
+from cpms_actors.base.errors import Unavailable
 from cpms_actors.base.ids import LANES, lane_of, slot_of
-from cpms_actors.base.settings import Nats, Postgres, Settings
+from cpms_actors.base.settings import Logs, Nats, Postgres, Settings
 from cpms_actors.bus import questions, subjects
 from cpms_actors.bus.client import connect
 from cpms_actors.bus.journal import Journal, ensure_stream
@@ -30,6 +31,7 @@ from cpms_actors.domain.events import (
     TransactionStarted,
     TransactionUpdated,
 )
+from cpms_actors.observe import logs
 from cpms_actors.pools import session
 from cpms_actors.pools.fold import StoredPage
 from cpms_actors.pools.lane import Lane
@@ -188,16 +190,26 @@ async def charging(world: World, until: int = T0 + H, wh: int = 5_000) -> None:
 # -- closing
 
 
-async def test_a_start_without_energy_at_a_connector_that_is_free_again_is_closed_and_rated(world: World) -> None:
+async def test_a_start_without_energy_at_a_connector_that_is_free_again_is_closed_and_rated(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
     await world.hear(start(), at=T0)
     await world.hear(status("Available", T0 + 20 * S), at=T0 + 20 * S)
     await world.fold()
     assert await world.sweep(T0 + 5 * MIN) == 0
-    with structlog.testing.capture_logs() as logs:
-        assert await world.sweep(T0 + 6 * MIN) == 1
-    assert [(line["event"], line["log_level"], line["charger"], line["reason"]) for line in logs] == [
-        ("transaction_stuck", "warning", "CP1", "failed-start")
-    ]
+    logs.configure(Logs(format="json"))
+    capsys.readouterr()
+    assert await world.sweep(T0 + 6 * MIN) == 1
+    [line] = [msgspec.json.decode(line) for line in capsys.readouterr().err.splitlines()]
+    logs.configure(Logs())
+    assert {name: line[name] for name in ("event", "level", "charger", "transaction", "reason", "silent_s")} == {
+        "event": "transaction_stuck",
+        "level": "warning",
+        "charger": "CP1",
+        "transaction": "1000",
+        "reason": "failed-start",
+        "silent_s": 360,
+    }
     assert (world.sweeper.closed.failed_starts, world.sweeper.closed.endless) == (1, 0)
     assert await world.session() == ("Active", 0, 0, None, "")  # the sweeper changes nothing itself
     await world.fold()
@@ -380,6 +392,27 @@ async def test_after_an_outage_a_lane_is_left_alone_until_its_fold_has_kept_up_f
     for minute in range(looks + 1):
         assert await sweeper.sweep(pause + minute * LOOK) == 0
     assert await sweeper.sweep(pause + (looks + 1) * LOOK) == 1
+
+
+async def test_what_was_known_before_an_outage_of_nats_or_postgres_counts_no_more(
+    world: World, nats_server: Any, postgres_server: Any
+) -> None:
+    await charging(world)
+    at = T0 + 8 * H
+    for server, error in ((postgres_server, Unavailable), (nats_server, (NatsError, OSError, TimeoutError))):
+        assert await world.sweeper.sweep(at) == 0
+        server.stop()
+        try:
+            with pytest.raises(error):
+                await world.sweeper.sweep(at + LOOK)
+        finally:
+            server.start()
+        with anyio.fail_after(30):
+            while not world.bus.is_connected:
+                await anyio.sleep(0.05)
+        assert await world.sweeper.sweep(at + 2 * LOOK) == 0
+        at += H
+    assert await world.sweep(at) == 1
 
 
 async def test_a_process_sweeps_the_lanes_that_it_folds(world: World) -> None:
