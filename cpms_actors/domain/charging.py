@@ -71,8 +71,8 @@ class Session(Struct, frozen=True, gc=False, kw_only=True):
     """One transaction as far as it is known. Moments in ms, energy in Wh.
 
     `version` is 0 until the session ends, then 1, and one more for every later fact (one that opens it again, too, but none while it
-    goes on): who rated version n knows by it that there is something new. `started_at` is the earliest moment known while the start itself was not seen (`flags` says so).
-    `heard_at` is when a worker received its newest fact: by our clock, for nobody is billed by it.
+    goes on): who rated version n knows by it that there is something new. `started_at` is the earliest moment known while the start
+    itself was not seen (`flags` says so). `heard_at` is when a worker received its newest fact: by our clock, nobody is billed by it.
     """
 
     tenant: str
