@@ -252,7 +252,7 @@ def _fold_lapsed(session: Session | None, event: Event, body: TransactionLapsed)
     """Close it with what is known. Whatever was heard since, or has closed it before, makes this no news."""
     if session is None or session.status == "Ended" or session.heard_at > body.heard_at or session.version > body.version:
         return Outcome(session)
-    ended_at = max(session.started_at, session.marks.last_at or session.started_at)
+    ended_at = max(session.started_at, _last_known(session))
     return Outcome(_figured(session, replace(session, status="Ended", ended_at=ended_at, reason=body.reason), measured=False))
 
 
@@ -279,6 +279,15 @@ def _impossible(event: Event, at: int) -> bool:
 def _moment(event: Event, at: int) -> int:
     """When it happened: by the station's clock, unless that cannot be. Nobody pays for the years since 1970."""
     return event.received_at if _impossible(event, at) else at
+
+
+def _last_known(session: Session) -> int:
+    """The latest moment that is known of it. A session that was stored without `last_at` gets it when it is heard of again: until then
+    the last reading stands in for it, whose clock nobody has looked at."""
+    marks = session.marks
+    if marks.last_at is not None:
+        return marks.last_at
+    return min(marks.registers.last[1], session.heard_at) if marks.registers.last else session.started_at
 
 
 def _own_register(body: TransactionStarted | TransactionEnded) -> int | None:

@@ -217,6 +217,13 @@ def test_a_session_that_lapses_ends_with_what_is_known_and_is_provisional() -> N
     assert (closed.started_at, closed.ended_at, closed.energy_wh, closed.reason) == (T0, T0, 0, "failed-start")
 
 
+@pytest.mark.parametrize(("read_at", "ended_at"), [(T0 + MIN, T0 + MIN), (T0 + 10**12, T0 + 60 * MIN), (0, T0)])
+def test_a_session_that_was_stored_before_its_last_moment_was_kept_ends_at_its_last_reading(read_at: int, ended_at: int) -> None:
+    running = folded(start16(), meter16(read_at, 1_000)) if read_at else folded(start16())
+    old = replace(running, marks=replace(running.marks, last_at=None), heard_at=T0 + 60 * MIN)
+    assert folded(lapse(old), session=old).ended_at == ended_at
+
+
 def test_a_second_lapse_and_one_that_knew_less_than_we_do_change_nothing() -> None:
     running = folded(start16(), meter16(T0 + MIN, 1_000))
     closed = folded(lapse(running), session=running)
