@@ -44,8 +44,8 @@ settings.load_profile("patient")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests may run in several processes (pytest-xdist): a file stays in one, and all that run whole systems or load them stay together,
-    for two of those at once would be late for each other's deadlines."""
+    """Tests may run in several processes (pytest-xdist): a file stays in one, and all that run whole systems stay together, for
+    two of those at once would be late for each other's deadlines."""
     for item in items:
         file = item.path.relative_to(Path(__file__).parent)
         alone = file.parts[0] in _WHOLE_SYSTEMS or str(file) in _WHOLE_SYSTEMS

@@ -67,11 +67,13 @@ class LaneStatus(Struct, frozen=True):
 
 
 class SessionStatus(Struct, frozen=True):
-    """One process of the session pool and the lanes it holds."""
+    """One process of the session pool and the lanes it holds; how many transactions it has closed provisionally since it started."""
 
     owner: str
     lanes: tuple[LaneStatus, ...]
     postgres: bool
+    failed_starts: int = 0
+    endless: int = 0
 
 
 NO_ANSWER: Final = b""

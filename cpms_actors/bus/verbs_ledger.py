@@ -111,7 +111,7 @@ class SessionList(PageRequest, frozen=True, kw_only=True):
 
 
 class SessionView(Response, frozen=True, kw_only=True):
-    """A session. `flags` are words for what was odd about it; `version` counts its amendments, 0 while it is active."""
+    """A session. `flags` are words for what was odd about it; `version` counts its amendments, 0 until it ended."""
 
     tenant: str
     id: int

@@ -12,6 +12,8 @@ from cpms_actors.bus.verbs_words import (
     After,
     Country,
     Currency,
+    EndlessSeconds,
+    FailedStartSeconds,
     HeartbeatSeconds,
     Identity,
     Limit,
@@ -46,6 +48,8 @@ class TenantAdd(Request, frozen=True, kw_only=True):
     strictness: Annotated[Strictness, Meta(description="lenient repairs known faults of chargers, strict refuses them.")] = "lenient"
     offline: Annotated[OfflinePolicy, Meta(description="What a driver is told while the pools cannot be asked.")] = "cached"
     heartbeat_s: HeartbeatSeconds = 300
+    failed_start_s: FailedStartSeconds = 300
+    endless_s: EndlessSeconds = 21_600
     currency: Currency = "EUR"
     timezone: Zone = "UTC"
     default_tariff: TariffId | None = None
@@ -60,6 +64,8 @@ class TenantSet(Request, frozen=True, kw_only=True):
     strictness: Strictness | UnsetType = UNSET
     offline: OfflinePolicy | UnsetType = UNSET
     heartbeat_s: HeartbeatSeconds | UnsetType = UNSET
+    failed_start_s: FailedStartSeconds | UnsetType = UNSET
+    endless_s: EndlessSeconds | UnsetType = UNSET
     currency: Currency | UnsetType = UNSET
     timezone: Zone | UnsetType = UNSET
     default_tariff: TariffId | UnsetType | None = UNSET
@@ -87,6 +93,8 @@ class TenantView(Response, frozen=True, kw_only=True):
     strictness: str
     offline: str
     heartbeat_s: int
+    failed_start_s: int
+    endless_s: int
     currency: str
     timezone: str
     default_tariff: str | None

@@ -50,6 +50,13 @@ Password: TypeAlias = Annotated[
     ),
 ]
 HeartbeatSeconds: TypeAlias = Annotated[int, Meta(ge=10, le=86_400, description="Seconds between heartbeats, told at boot.")]
+FailedStartSeconds: TypeAlias = Annotated[
+    int,
+    Meta(ge=0, le=2_592_000, description="Silent seconds after which a start without energy at a free connector is closed; 0: never."),
+]
+EndlessSeconds: TypeAlias = Annotated[
+    int, Meta(ge=0, le=2_592_000, description="A session is closed after so many seconds without a sign of it; 0: never.")
+]
 SecurityProfile: TypeAlias = Annotated[
     int,
     Meta(ge=0, le=3, description="OCPP security profile: 0 nothing, 1 password, 2 TLS and password, 3 TLS with client certificate."),

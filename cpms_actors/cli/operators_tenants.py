@@ -39,6 +39,26 @@ OfflineOption = Annotated[
 HeartbeatOption = Annotated[
     int | None, typer.Option("--heartbeat", min=10, max=86_400, help="Seconds between heartbeats. [new: 300]", show_default=False)
 ]
+FailedStartOption = Annotated[
+    int | None,
+    typer.Option(
+        "--failed-start",
+        min=0,
+        max=2_592_000,
+        help="Seconds of silence after which a start without energy at a free connector is closed; 0: never. [new: 300]",
+        show_default=False,
+    ),
+]
+EndlessOption = Annotated[
+    int | None,
+    typer.Option(
+        "--endless",
+        min=0,
+        max=2_592_000,
+        help="Seconds without a sign of a session after which it is closed; 0: never. [new: 21600]",
+        show_default=False,
+    ),
+]
 CurrencyOption = Annotated[str | None, typer.Option(help="ISO 4217. [new: EUR]", show_default=False)]
 ZoneOption = Annotated[str | None, typer.Option(help="IANA time zone, such as Europe/Berlin. [new: UTC]", show_default=False)]
 
@@ -54,6 +74,8 @@ def tenant_add(
     strictness: StrictnessOption = None,
     offline: OfflineOption = None,
     heartbeat: HeartbeatOption = None,
+    failed_start: FailedStartOption = None,
+    endless: EndlessOption = None,
     currency: CurrencyOption = None,
     timezone: ZoneOption = None,
     as_json: JsonOption = False,
@@ -66,7 +88,7 @@ def tenant_add(
       cpms tenant add lab --profile0 --strictness strict --heartbeat 60
     """
     fields = given(name=name, profile0=profile0, strictness=strictness, offline=offline)
-    fields |= given(heartbeat_s=heartbeat, currency=currency, timezone=timezone)
+    fields |= given(heartbeat_s=heartbeat, failed_start_s=failed_start, endless_s=endless, currency=currency, timezone=timezone)
     answer(as_json, verbs.TENANT_ADD, lambda: registry.TenantAdd(id=tenant, **fields), _show_tenant)
 
 
@@ -78,6 +100,8 @@ def tenant_set(
     strictness: StrictnessOption = None,
     offline: OfflineOption = None,
     heartbeat: HeartbeatOption = None,
+    failed_start: FailedStartOption = None,
+    endless: EndlessOption = None,
     currency: CurrencyOption = None,
     timezone: ZoneOption = None,
     default_tariff: Annotated[str | None, typer.Option(help="The tariff where no narrower one applies.", show_default=False)] = None,
@@ -89,11 +113,12 @@ def tenant_set(
     \b
     Examples:
       cpms tenant set north --offline accept
+      cpms tenant set north --failed-start 600 --endless 43200
       cpms tenant set north --default-tariff day
       cpms tenant set north --clear default-tariff
     """
     fields = given(name=name, profile0=profile0, strictness=strictness, offline=offline)
-    fields |= given(heartbeat_s=heartbeat, currency=currency, timezone=timezone)
+    fields |= given(heartbeat_s=heartbeat, failed_start_s=failed_start, endless_s=endless, currency=currency, timezone=timezone)
     fields |= given(default_tariff=default_tariff)
 
     def request() -> registry.TenantSet:
@@ -241,6 +266,8 @@ def _show_tenant(tenant: registry.TenantView) -> None:
             ("strictness", tenant.strictness),
             ("offline", tenant.offline),
             ("heartbeat", f"{tenant.heartbeat_s} s"),
+            ("failed start", f"after {tenant.failed_start_s} s" if tenant.failed_start_s else "never"),
+            ("endless", f"after {tenant.endless_s} s" if tenant.endless_s else "never"),
             ("currency", tenant.currency),
             ("time zone", tenant.timezone),
             ("default tariff", tenant.default_tariff),

@@ -40,8 +40,8 @@ class Detail(Struct, frozen=True, omit_defaults=True):
 class Cdr(Struct, frozen=True):
     """A charge detail record. Moments in ms, durations in s (cut, never more than was metered), totals in minor units of `currency`.
 
-    `provisional`: drawn up while events of the session were still missing. `credits`: the id of the CDR that this one takes back; then
-    energy, durations and totals are its negatives.
+    `provisional`: drawn up while events of the session, or its end, were still missing. `credits`: the id of the CDR that this one
+    takes back; then energy, durations and totals are its negatives.
     """
 
     tenant: str

@@ -10,6 +10,9 @@ arrivals). The cost of an event does not depend on the history of its transactio
 OCPP 2.x: events belong together by the station's transaction id and are ordered by seqNo (part 2, use cases E01 to E15); an
 Updated or Ended that comes before its Started opens a provisional session. OCPP 1.6: order per charger is guaranteed (section
 3.7), the transaction id is ours, a repeated StartTransaction is known by its content, and what names no transaction is parked.
+
+A session of which nothing is heard any more is closed provisionally (TransactionLapsed), and is open again with the next fact of it:
+once its end is known, nothing but the version tells that it was ever closed.
 """
 
 from collections.abc import Callable
@@ -25,6 +28,7 @@ from cpms_actors.domain.events import (
     Metered,
     Sample,
     TransactionEnded,
+    TransactionLapsed,
     TransactionStarted,
     TransactionUpdated,
 )
@@ -47,8 +51,8 @@ TRANSACTION_REUSED: Final = "transaction-reused"
 class Marks(Struct, frozen=True, array_like=True, gc=False):
     """Where each field of a session comes from: the place (seqNo; 0 or the station's clock in 1.6) of the event that gave it.
 
-    Kept so that a later arrival can tell whether it knows better. `first_at` is the earliest moment any event names, `clock` whether
-    one named a moment that cannot be.
+    Kept so that a later arrival can tell whether it knows better. `first_at` and `last_at` are the earliest and the latest moment any
+    event names, `clock` whether one named a moment that cannot be.
     """
 
     first_at: int
@@ -60,13 +64,15 @@ class Marks(Struct, frozen=True, array_like=True, gc=False):
     state: int | None = None
     registers: Registers = registers.NOTHING
     clock: bool = False
+    last_at: int | None = None
 
 
 class Session(Struct, frozen=True, gc=False, kw_only=True):
     """One transaction as far as it is known. Moments in ms, energy in Wh.
 
-    `version` is 0 until the session ends, then 1, and one more for every later fact: who rated version n knows by it that
-    there is something new. `started_at` is the earliest moment known while the start itself was not seen (`flags` says so).
+    `version` is 0 until the session ends, then 1, and one more for every later fact (one that opens it again, too, but none while it
+    goes on): who rated version n knows by it that there is something new. `started_at` is the earliest moment known while the start
+    itself was not seen (`flags` says so). `heard_at` is when a worker received its newest fact: by our clock, nobody is billed by it.
     """
 
     tenant: str
@@ -80,6 +86,7 @@ class Session(Struct, frozen=True, gc=False, kw_only=True):
     status: Status = "Active"
     started_at: int
     ended_at: int | None = None
+    heard_at: int = 0
     meter_start_wh: int | None = None
     meter_last_wh: int | None = None
     meter_stop_wh: int | None = None
@@ -129,6 +136,11 @@ def fold(session: Session | None, event: Event) -> Outcome:
     return _FOLDS[type(event.body)](session, event, event.body)
 
 
+def lapsed(session: Session) -> bool:
+    """Whether it is closed provisionally: nobody but us says that it has ended."""
+    return session.status == "Ended" and session.marks.ended is None
+
+
 def begins_anew(session: Session, event: Event, body: TransactionStarted) -> bool:
     """Whether the start is of another transaction that was given the id of this one, which has ended before.
 
@@ -154,15 +166,16 @@ def gaps(session: Session) -> Ranges:
 def flags(session: Session) -> tuple[str, ...]:
     """What an operator should know before trusting the figures: stable words, none when all is well.
 
-    "offline": some events were queued while the station was offline. "provisional": the start was not seen. "gaps": events are
-    missing. "register-unknown": no energy can be told. "register-guessed": the start is merely the earliest reading.
-    "register-fell": the meter went backwards. "register-implausible": it rose by more than any charger can deliver. "clock": it ended
-    before it started, or the station's clock cannot have been right and the moment of arrival stands in for it.
+    "offline": some events were queued while the station was offline. "provisional": the start was not seen, or the end was not and
+    we have closed it, for which `reason` has a word of ours. "gaps": events are missing. "register-unknown": no energy can be told.
+    "register-guessed": the start is merely the earliest reading. "register-fell": the meter went backwards. "register-implausible": it
+    rose by more than any charger can deliver. "clock": it ended before it started, or the station's clock cannot have been right and
+    the moment of arrival stands in for it.
     """
     bounds = session.marks.registers
     found = {
         "offline": session.offline,
-        "provisional": session.marks.started is None,
+        "provisional": session.marks.started is None or lapsed(session),
         "gaps": bool(gaps(session)),
         "register-unknown": session.status == "Ended" and bounds.energy_wh is None,
         "register-guessed": bounds.start is not None and bounds.start[0] == registers.START_GUESSED,
@@ -235,6 +248,14 @@ def _fold_ended(session: Session | None, event: Event, body: TransactionEnded) -
     return _taken(session, event, body, order, bounds, changes, marks)
 
 
+def _fold_lapsed(session: Session | None, event: Event, body: TransactionLapsed) -> Outcome:
+    """Close it with what is known. Whatever was heard since, or has closed it before, makes this no news."""
+    if session is None or session.status == "Ended" or session.heard_at > body.heard_at or session.version > body.version:
+        return Outcome(session)
+    ended_at = max(session.started_at, _last_known(session))
+    return Outcome(_figured(session, replace(session, status="Ended", ended_at=ended_at, reason=body.reason), measured=False))
+
+
 def _fold_metered(session: Session | None, event: Event, body: Metered) -> Outcome:
     return Outcome(None, body.samples)
 
@@ -243,6 +264,7 @@ _FOLDS: Final[dict[type, Callable[..., Outcome]]] = {
     TransactionStarted: _fold_started,
     TransactionUpdated: _fold_updated,
     TransactionEnded: _fold_ended,
+    TransactionLapsed: _fold_lapsed,
     Metered: _fold_metered,
 }
 FOLDED: Final = frozenset(_FOLDS)
@@ -257,6 +279,15 @@ def _impossible(event: Event, at: int) -> bool:
 def _moment(event: Event, at: int) -> int:
     """When it happened: by the station's clock, unless that cannot be. Nobody pays for the years since 1970."""
     return event.received_at if _impossible(event, at) else at
+
+
+def _last_known(session: Session) -> int:
+    """The latest moment that is known of it. A session that was stored without `last_at` gets it when it is heard of again: until then
+    the last reading stands in for it, whose clock nobody has looked at."""
+    marks = session.marks
+    if marks.last_at is not None:
+        return marks.last_at
+    return min(marks.registers.last[1], session.heard_at) if marks.registers.last else session.started_at
 
 
 def _own_register(body: TransactionStarted | TransactionEnded) -> int | None:
@@ -291,9 +322,15 @@ def _taken(
         seqs = sequence.add(session.seqs, body.seq)
         if len(seqs) <= 2 * (GAPS_MAX + 1):
             changes["seqs"] = seqs
+    if event.received_at > session.heard_at:
+        changes["heard_at"] = event.received_at
+    if lapsed(session) and "ended" not in marks:  # so it goes on: as if it had never been closed, but that its version tells
+        changes |= {"status": "Active", "ended_at": None, "reason": None}
     at = _moment(event, body.at)
     if at < old.first_at:
         marks["first_at"] = at
+    if old.last_at is None or at > old.last_at:
+        marks["last_at"] = at
     if at != body.at:
         marks["clock"] = True
     if old.started is None and "started" not in marks:
@@ -331,7 +368,7 @@ def _figured(before: Session, after: Session, measured: bool) -> Session:
         meter_stop_wh=bounds.end_wh if ended else None,
         energy_wh=bounds.energy_wh or 0,
     )
-    if ended and (measured or after != before):
+    if (ended or before.status == "Ended") and (measured or replace(after, heard_at=before.heard_at) != before):
         return replace(after, version=before.version + 1)
     return before if after == before else after
 

@@ -8,7 +8,7 @@ Energy is in Wh, moments are milliseconds since the epoch in UTC (`base.time`), 
 OCPP 1.6 a connector is its own EVSE: evse = connectorId, connector = 1 (as OCPI and OCPP 2.x see such hardware).
 """
 
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 import msgspec
 from msgspec import Struct
@@ -139,6 +139,19 @@ class TransactionEnded(Body, frozen=True, tag="txe"):
     samples: tuple[Sample, ...] = ()
 
 
+class TransactionLapsed(Body, frozen=True, tag="txl"):
+    """Nothing was heard of a transaction for too long, so we close it provisionally: our word, not its charger's (pools/sweeper.py).
+
+    `heard_at` and `version` are what was known of the session when that was decided: whatever is newer refutes it. `reason` is a word
+    of domain/silence.py.
+    """
+
+    transaction: str
+    heard_at: int
+    version: int
+    reason: str
+
+
 class Metered(Body, frozen=True, tag="met"):
     """Meter values outside any transaction (clock-aligned values of a connector, or of the main meter with evse 0)."""
 
@@ -172,18 +185,23 @@ Fact: TypeAlias = (
     | TransactionStarted
     | TransactionUpdated
     | TransactionEnded
+    | TransactionLapsed
     | Metered
     | Reported
     | Parked
 )
 
 
+NO_OWNER: Final = 0
+"""The epoch of an event that no owner of the slot wrote, but a pool: a claim's revision is never 0."""
+
+
 class Event(Struct, frozen=True, array_like=True, gc=False):
     """One line of the journal.
 
     (slot, epoch, number) is unique for ever: `number` counts within one ownership of a slot; it is negative, and drawn from the
-    content, when an operator has replayed what was parked. `connection` is the charger's
-    connection epoch, `message_id` the OCPP message id that carried the fact ("" when none did).
+    content, when an operator has replayed what was parked, and says nothing under NO_OWNER. `connection` is the charger's connection
+    epoch, `message_id` the OCPP message id that carried the fact ("" when none did).
     """
 
     slot: int

@@ -22,6 +22,7 @@ from cpms_actors.bus.questions import LaneStatus, SessionStatus
 from cpms_actors.observe import logs
 from cpms_actors.pools.claims import Claims
 from cpms_actors.pools.lane import Lane
+from cpms_actors.pools.sweeper import Closed
 from cpms_actors.store import sessions, verdicts
 from cpms_actors.store.database import Database
 
@@ -34,13 +35,14 @@ QUERY_MAX: Final = 200  # that one query answers
 class Answers:
     """Answers workers until cancelled. `refused` counts the empty answers, `unreadable` the questions nobody could decode."""
 
-    def __init__(self, client: Client, database: Database, claims: Claims) -> None:
+    def __init__(self, client: Client, database: Database, claims: Claims, closed: Closed) -> None:
         self.refused = 0
         self.unreadable = 0
         self.waiting_peak = 0
         self._client = client
         self._database = database
         self._claims = claims
+        self._closed = closed
         self._waiting: list[tuple[Msg, str, str]] = []
         self._asked = anyio.Event()
 
@@ -118,7 +120,13 @@ class Answers:
         except (NatsError, TimeoutError) as error:
             log.warning("journal_unknown", error=repr(error))
             stream_last = 0
-        status = SessionStatus(claims.owner, tuple(lane_statuses(claims.lanes.values(), stream_last)), claims.postgres)
+        status = SessionStatus(
+            owner=claims.owner,
+            lanes=tuple(lane_statuses(claims.lanes.values(), stream_last)),
+            postgres=claims.postgres,
+            failed_starts=self._closed.failed_starts,
+            endless=self._closed.endless,
+        )
         await self._respond(message, questions.ENCODE(status))
 
     async def _respond(self, message: Msg, data: bytes) -> None:

@@ -18,7 +18,17 @@ from msgspec import Struct
 
 from cpms_actors.base.ids import DEFAULT_TENANT, is_tenant
 from cpms_actors.domain import charging, events
-from cpms_actors.domain.events import PAGE_DECODER, Event, Metered, Page, TransactionEnded, TransactionStarted, TransactionUpdated
+from cpms_actors.domain.events import (
+    NO_OWNER,
+    PAGE_DECODER,
+    Event,
+    Metered,
+    Page,
+    TransactionEnded,
+    TransactionLapsed,
+    TransactionStarted,
+    TransactionUpdated,
+)
 from cpms_actors.observe import logs
 from cpms_actors.store import meter_values
 from cpms_actors.store.chargers_live import ChargerLive, ConnectorLive
@@ -35,7 +45,7 @@ UNREADABLE_PAGE: Final = "unreadable-page"
 SEEN_EVERY_MS: Final = 60_000  # a charger's last_seen_at is rewritten at most this often while nothing else of it changes
 
 ChargerKey: TypeAlias = tuple[str, str]
-_TRANSACTIONS: Final = (TransactionStarted, TransactionUpdated, TransactionEnded)
+_TRANSACTIONS: Final = (TransactionStarted, TransactionUpdated, TransactionEnded, TransactionLapsed)
 _encode: Final = msgspec.json.Encoder().encode
 
 
@@ -99,6 +109,9 @@ def _accept_event(event: Event, accepted: Accepted, progress: Progress) -> None:
     newest = accepted.slot_epochs.get(event.slot, progress.slot_epochs.get(event.slot, -1))
     if not is_tenant(event.tenant):
         accepted.parked.append(parked(event, POISON, f"no tenant can be called {event.tenant!r}", DEFAULT_TENANT))
+        return
+    if event.epoch == NO_OWNER:  # a pool's: who owns the slot does not matter
+        accepted.events.append(event)
         return
     if event.epoch < newest:
         accepted.stale += 1
@@ -219,6 +232,18 @@ def _fold_transaction(event: Event, body: charging.TransactionBody, result: Batc
         result.readings += meter_values.rows_of(head, outcome.readings)
 
 
+def _fold_lapsed(event: Event, body: TransactionLapsed, result: Batch, found: Found, draw_id: _Draw) -> None:
+    """Of a session that is not here, or of which more is known by now, it tells nothing."""
+    stored = found.by_transaction.get((event.tenant, event.charger, body.transaction))
+    if stored is None:
+        return
+    session = charging.fold(stored.session, event).session
+    if session is not None and session is not stored.session:
+        stored.session = session
+        result.sessions[stored.id] = stored
+        result.amended = True
+
+
 def _fold_metered(event: Event, body: Metered, result: Batch, found: Found, draw_id: _Draw) -> None:
     head = (event.tenant, event.charger, body.evse, body.connector, None, event.received_at)
     result.readings += meter_values.rows_of(head, body.samples)
@@ -284,7 +309,9 @@ def _fold_seen(event: Event, body: events.Seen, result: Batch, found: Found, dra
 
 
 def _note_seen(event: Event, result: Batch, seen: dict[ChargerKey, int]) -> None:
-    """Any event shows that the charger lives, but not every one is worth a write."""
+    """Any event of a charger shows that it lives, but not every one is worth a write."""
+    if isinstance(event.body, TransactionLapsed):
+        return
     key = (event.tenant, event.charger)
     if key in result.chargers or event.received_at - seen.get(key, 0) >= SEEN_EVERY_MS:
         _live(event, result)
@@ -294,6 +321,7 @@ _FOLDS: Final[dict[type, Callable[..., None]]] = {
     TransactionStarted: _fold_transaction,
     TransactionUpdated: _fold_transaction,
     TransactionEnded: _fold_transaction,
+    TransactionLapsed: _fold_lapsed,
     Metered: _fold_metered,
     events.Reported: _fold_reported,
     events.Parked: _fold_parked,

@@ -37,7 +37,7 @@ async def status(desk: Desk, request: StatusRequest) -> FleetStatus:
             group.start_soon(ask, subject)
     workers = sorted(_decoded(answers[subjects.WORKER_STATUS], commands.STATUS_DECODER), key=lambda worker: worker.name)
     sessions = sorted(_decoded(answers[questions.STATUS_SUBJECT], questions.STATUS_ANSWER), key=lambda pool: pool.owner)
-    pools = [PoolView(pool="session", name=pool.owner, counters={"postgres": pool.postgres}) for pool in sessions]
+    pools = [PoolView(pool="session", name=pool.owner, counters=_session_counters(pool)) for pool in sessions]
     pools += [_pool_view("tariff", answer) for answer in answers[TARIFF_STATUS]]
     counters = {"keys": desk.mirror.statistics.keys, "failures": desk.mirror.statistics.failures}
     pools.append(PoolView(pool="operations", name=_PROCESS, counters=counters))
@@ -102,6 +102,10 @@ def _totals(workers: Sequence[commands.WorkerStatus]) -> FleetTotals:
         messages_in=sum(worker.messages_in for worker in workers),
         messages_in_per_s=sum(worker.messages_in_per_s for worker in workers),
     )
+
+
+def _session_counters(pool: questions.SessionStatus) -> dict[str, Any]:
+    return {"postgres": pool.postgres, "failed_starts": pool.failed_starts, "endless": pool.endless}
 
 
 def _decoded(answers: Sequence[bytes], decoder: "msgspec.msgpack.Decoder[Any]") -> list[Any]:

@@ -27,6 +27,7 @@ from cpms_actors.pools.operations_desk import Desk, Handler, next_of, require_te
 from cpms_actors.store import sites, tariffs, tenants
 from cpms_actors.store.database import Connection
 
+SILENCE_S_MIN: Final = 60  # what a meter value may take on its way, and a status after it
 _ZONES: Final = frozenset({"UTC", *available_timezones()})
 
 
@@ -34,6 +35,7 @@ async def tenant_add(desk: Desk, request: TenantAdd) -> TenantView:
     """Store it, then tell the workers."""
     _check_zone(request.timezone)
     _check_currency(request.currency)
+    _check_silence(request.failed_start_s, request.endless_s)
     if request.default_tariff is not None:
         raise OperatorError(
             "unknown-tariff",
@@ -53,6 +55,7 @@ async def tenant_set(desk: Desk, request: TenantSet) -> TenantView:
     given = changes_of(request, without=("id",))
     _check_zone(given.get("timezone"))
     _check_currency(given.get("currency"))
+    _check_silence(given.get("failed_start_s"), given.get("endless_s"))
     async with desk.database.transaction((request.id,)) as connection:
         before = await tenants.locked(connection, request.id)
         if before is None:
@@ -167,6 +170,13 @@ def _check_zone(zone: str | None) -> None:
 def _check_currency(currency: str | None) -> None:
     if currency is not None and currency not in CURRENCIES:
         raise OperatorError("unknown-currency", f"{currency!r} is no currency; give a code of ISO 4217, such as EUR")
+
+
+def _check_silence(failed_start_s: int | None, endless_s: int | None) -> None:
+    for limit in (failed_start_s, endless_s):
+        if limit and limit < SILENCE_S_MIN:
+            text = f"{limit} s of silence are no sign of anything; give {SILENCE_S_MIN} or more, or 0 for never"
+            raise OperatorError("too-short", text)
 
 
 def _tenant_view(row: tenants.Tenant) -> TenantView:

@@ -4,6 +4,8 @@
             ── claims     which lanes those are (pools/claims.py)
             ── answers    questions of workers (pools/answers.py)
             ── retention  old telemetry goes, folded pages make room (pools/retention.py)
+            ── journal    writes what the sweeper finds (bus/journal.py)
+            ── sweeper    transactions of which nothing is heard any more are closed (pools/sweeper.py)
 
 Any number of processes may run it: they share the lanes, and take over those of one that died.
 """
@@ -19,14 +21,17 @@ from msgspec.structs import replace
 from nats.aio.client import Client
 from nats.errors import Error as NatsError
 
+from cpms_actors.base.ids import LANES
 from cpms_actors.base.settings import Settings
 from cpms_actors.bus import subjects
 from cpms_actors.bus.client import connect
-from cpms_actors.bus.journal import ensure_stream
+from cpms_actors.bus.journal import Journal, ensure_stream
+from cpms_actors.bus.publishing import StreamPublisher
 from cpms_actors.observe import logs
 from cpms_actors.pools.answers import Answers
 from cpms_actors.pools.claims import Claims
 from cpms_actors.pools.retention import Retention
+from cpms_actors.pools.sweeper import Sweeper
 from cpms_actors.store.database import open_database
 from supervisors.child import ChildSpec
 from supervisors.policy import Intensity, Strategy
@@ -54,12 +59,17 @@ async def run(settings: Settings, *, started: Callable[[], None]) -> None:
 
             lanes = Supervisor("lanes", intensity=LANES_INTENSITY)
             claims = Claims(owner, client, database, lanes, ring)
-            answers = Answers(client, answering, claims)
+            # Page numbers count within a writer: no other process may ever have its name.
+            journal = Journal(StreamPublisher(client), range(LANES), f"sweeper.{owner}", settings.journal, client.max_payload)
+            sweeper = Sweeper(client, database, journal, lambda: {claim.lane for claim in claims.lanes})
+            answers = Answers(client, answering, claims, sweeper.closed)
             children = (
                 ChildSpec("lanes", lanes.run),
                 ChildSpec("claims", claims.run),
                 ChildSpec("answers", answers.run),
                 ChildSpec("retention", Retention(client, database, settings).run),
+                ChildSpec("journal", sweeper.write),
+                ChildSpec("sweeper", sweeper.run),
             )
             await Supervisor("session", children, strategy=Strategy.rest_for_one).run(started)
     finally:

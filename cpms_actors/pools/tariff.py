@@ -8,7 +8,7 @@ Nothing is handed over in memory: what is to be done is a query (store/cdrs.py),
 costs a second, a crash nothing, and any number of processes may run. A session that was amended since its CDR gets a credit and a
 new CDR, priced with the tariff the first one was priced with (or free, as that one was): what a driver was promised does not change
 because a fact came late. Where the fact changes nothing in the CDR, that one stands. A session with missing events waits GAP_GRACE_S
-for them and is then priced provisionally.
+for them and is then priced provisionally; one that was closed provisionally (pools/sweeper.py) waits for nothing.
 
 A session that cannot be priced never stops another: each is priced in a savepoint of its own, and what went wrong is kept beside it
 (session_rating_errors), tried again ever more rarely, and counted in the status. Where no tariff is assigned the session is free, and
@@ -268,7 +268,7 @@ async def _draw_up(connection: Connection, claimed: Claimed, now: int, new_id: C
     else:
         tariff = former.detail.tariff
     currency = former.currency if former else claimed.currency
-    cdr = draw_up(session, tariff, cdr_id=new_id(), currency=currency, now=now, provisional=claimed.gaps)
+    cdr = draw_up(session, tariff, cdr_id=new_id(), currency=currency, now=now, provisional=claimed.provisional)
     if former is not None:
         if says_the_same(cdr, former):
             return written

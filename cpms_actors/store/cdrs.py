@@ -33,12 +33,12 @@ _LOCATIONS: Final = [location for location in OUTLETS if location]
 class Claimed(NamedTuple):
     """A session to draw up a CDR for, its row locked until the transaction ends.
 
-    `gaps`: events of it are still missing. `rated`: it has a CDR of an older version. `failed`: it could not be priced before.
-    `currency` is its tenant's.
+    `provisional`: events of it are still missing, or its end is. `rated`: it has a CDR of an older version. `failed`: it could not be
+    priced before. `currency` is its tenant's.
     """
 
     session: EndedSession
-    gaps: bool
+    provisional: bool
     rated: bool
     failed: bool
     currency: str
@@ -69,7 +69,8 @@ class Backlog(Struct, frozen=True):
 
 _CLAIM: Final = """
 SELECT s.tenant_id, s.id, s.version, s.charger, s.token_id, s.started_at, coalesce(s.ended_at, s.started_at) AS ended_at,
-       coalesce(s.meter_start_wh, 0) AS meter_start_wh, s.energy_wh, s.gaps > 0 AS gaps,
+       coalesce(s.meter_start_wh, 0) AS meter_start_wh, s.energy_wh,
+       s.gaps > 0 OR 'provisional' = ANY (string_to_array(s.flags, ' ')) AS provisional,
        s.rated_version > 0 AS rated, e.session_id IS NOT NULL AS failed, t.currency
 FROM sessions s
 JOIN tenants t ON t.id = s.tenant_id
@@ -111,7 +112,7 @@ async def claim(connection: Connection, *, limit: int, gap_grace_s: float) -> li
         bounds = [[row[name] for row in rows] for name in ("id", "started_at", "ended_at")]
         for at in await connection.fetch(_REGISTERS, *bounds, REGISTER, _LOCATIONS, WH_MAX):
             readings[at["id"]].append(Reading(from_datetime(at["taken_at"]), round(at["value"])))
-    return [Claimed(_ended(row, readings[row["id"]]), row["gaps"], row["rated"], row["failed"], row["currency"]) for row in rows]
+    return [Claimed(_ended(row, readings[row["id"]]), row["provisional"], row["rated"], row["failed"], row["currency"]) for row in rows]
 
 
 STANDING: Final = "c.credits IS NULL AND NOT EXISTS (SELECT FROM cdrs k WHERE k.tenant_id = c.tenant_id AND k.credits = c.id)"

@@ -136,7 +136,8 @@ RULES: Final = (
     Rule(
         "energy-unbilled",
         "an EVSE gave energy between two sessions",
-        "look for a session that was never told (`cpms parked list`), or a charger that charges without one",
+        "look for a session that was never told (`cpms parked list`), one before it that was closed provisionally and had not told all"
+        " (`cpms session list`), or a charger that charges without one",
         f"""
         SELECT s.id AS session_id, s.charger, NULL AS cdr,
                s.meter_start_wh - s.stop_before || ' Wh since session ' || s.id_before AS detail

@@ -16,7 +16,7 @@ from cpms_actors.store.database import Connection
 
 
 class Tenant(Struct, frozen=True, kw_only=True):
-    """A tenant's row. `created_at` is in ms; 0 until the row is stored."""
+    """A tenant's row. `failed_start_s` and `endless_s`: see domain/silence.py. `created_at` is in ms; 0 until the row is stored."""
 
     id: str
     name: str = ""
@@ -24,6 +24,8 @@ class Tenant(Struct, frozen=True, kw_only=True):
     strictness: Strictness = "lenient"
     offline: OfflinePolicy = "cached"
     heartbeat_s: int = 300
+    failed_start_s: int = 300
+    endless_s: int = 21_600
     currency: str = "EUR"
     timezone: str = "UTC"
     default_tariff: str | None = None
@@ -43,17 +45,20 @@ class Tenant(Struct, frozen=True, kw_only=True):
         )
 
 
-_COLUMNS: Final = "id, name, profile0, strictness, offline, heartbeat_s, currency, timezone, default_tariff, created_at"
+_COLUMNS: Final = (
+    "id, name, profile0, strictness, offline, heartbeat_s, failed_start_s, endless_s, currency, timezone, default_tariff, created_at"
+)
 _VALUES: Final = (
-    "name = $2, profile0 = $3, strictness = $4, offline = $5, heartbeat_s = $6, currency = $7, timezone = $8, default_tariff = $9"
+    "name = $2, profile0 = $3, strictness = $4, offline = $5, heartbeat_s = $6, failed_start_s = $7, endless_s = $8, currency = $9,"
+    " timezone = $10, default_tariff = $11"
 )
 
 
 async def add(connection: Connection, tenant: Tenant) -> Tenant | None:
     """Store a new tenant; None when the id is taken."""
     row = await connection.fetchrow(
-        "INSERT INTO tenants (id, name, profile0, strictness, offline, heartbeat_s, currency, timezone, default_tariff)"
-        f" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT DO NOTHING RETURNING {_COLUMNS}",
+        "INSERT INTO tenants (id, name, profile0, strictness, offline, heartbeat_s, failed_start_s, endless_s, currency, timezone,"
+        f" default_tariff) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) ON CONFLICT DO NOTHING RETURNING {_COLUMNS}",
         *_arguments(tenant),
     )
     return None if row is None else _tenant(row)
@@ -97,6 +102,8 @@ def _arguments(tenant: Tenant) -> tuple[str | int | None, ...]:
         tenant.strictness,
         tenant.offline,
         tenant.heartbeat_s,
+        tenant.failed_start_s,
+        tenant.endless_s,
         tenant.currency,
         tenant.timezone,
         tenant.default_tariff,

@@ -152,6 +152,9 @@ def test_tenants_and_tokens_keep_apart_and_say_what_they_are(run: Run) -> None:
     assert (
         run("tenant", "add", "north", "--profile0", "--strictness", "strict", "--heartbeat", "60", "--currency", "SEK").exit_code == 0
     )
+    changed = document(run("tenant", "set", "north", "--failed-start", "600", "--endless", "0", "--json"))
+    assert (changed["failed_start_s"], changed["endless_s"]) == (600, 0)
+    assert "after 600 s" in run("tenant", "show", "north").stdout
     changed = document(run("tenant", "set", "north", "--no-profile0", "--offline", "accept", "--json"))
     assert (changed["profile0"], changed["offline"], changed["heartbeat_s"], changed["currency"]) == (False, "accept", 60, "SEK")
     assert "north" in run("tenant", "list").stdout

@@ -18,6 +18,7 @@ from cpms_actors.domain.events import (
     Metered,
     Sample,
     TransactionEnded,
+    TransactionLapsed,
     TransactionStarted,
     TransactionUpdated,
 )
@@ -196,6 +197,89 @@ def test_a_late_fact_amends_an_ended_session_by_one_version_and_keeps_its_end() 
 def test_meter_values_outside_transactions_are_readings_only() -> None:
     sample = register(T0, 5)
     assert fold(None, event(Metered(0, 0, (sample,)))) == Outcome(None, (sample,))
+
+
+# -- sessions that were closed because nothing was heard of them
+
+
+def lapse(session: Session, reason: str = "endless") -> TransactionLapsed:
+    """What a sweeper says that knows the session as it is."""
+    return TransactionLapsed(session.transaction, session.heard_at, session.version, reason)
+
+
+def test_a_session_that_lapses_ends_with_what_is_known_and_is_provisional() -> None:
+    running = folded(start16(), meter16(T0 + MIN, 1_000), meter16(T0 + 30 * MIN, 4_000))
+    closed = folded(lapse(running), session=running)
+    assert (closed.status, closed.version, closed.ended_at, closed.reason) == ("Ended", 1, T0 + 30 * MIN, "endless")
+    assert (closed.meter_stop_wh, closed.energy_wh, flags(closed)) == (4_000, 3_900, ("provisional",))
+    never = folded(start16())
+    closed = folded(lapse(never, "failed-start"), session=never)
+    assert (closed.started_at, closed.ended_at, closed.energy_wh, closed.reason) == (T0, T0, 0, "failed-start")
+
+
+@pytest.mark.parametrize(("read_at", "ended_at"), [(T0 + MIN, T0 + MIN), (T0 + 10**12, T0 + 60 * MIN), (0, T0)])
+def test_a_session_that_was_stored_before_its_last_moment_was_kept_ends_at_its_last_reading(read_at: int, ended_at: int) -> None:
+    running = folded(start16(), meter16(read_at, 1_000)) if read_at else folded(start16())
+    old = replace(running, marks=replace(running.marks, last_at=None), heard_at=T0 + 60 * MIN)
+    assert folded(lapse(old), session=old).ended_at == ended_at
+
+
+def test_a_second_lapse_and_one_that_knew_less_than_we_do_change_nothing() -> None:
+    running = folded(start16(), meter16(T0 + MIN, 1_000))
+    closed = folded(lapse(running), session=running)
+    assert fold(closed, event(lapse(running, "failed-start"))) == Outcome(closed)
+    assert fold(closed, event(lapse(closed))) == Outcome(closed)
+    heard = fold(running, event(meter16(T0 + 2 * MIN, 2_000), T0 + 1)).session
+    assert heard is not None
+    assert fold(heard, event(lapse(running))) == Outcome(heard)
+    again = folded(meter16(T0 + 2 * MIN, 2_000), session=closed)  # heard of in the very same millisecond, and a version higher
+    assert fold(again, event(lapse(running))) == Outcome(again)
+    ended = folded(stop16(), session=running)
+    assert fold(ended, event(lapse(ended))) == Outcome(ended)
+    assert fold(None, event(lapse(running))) == Outcome(None)
+
+
+def test_the_end_of_a_session_that_lapsed_amends_it() -> None:
+    running = folded(start16(), meter16(T0 + MIN, 1_000))
+    whole = folded(stop16(), session=folded(lapse(running), session=running))
+    assert (whole.status, whole.version, flags(whole)) == ("Ended", 2, ())
+    assert (whole.ended_at, whole.reason, whole.energy_wh) == (T0 + 60 * MIN, "Local", 7_000)
+    assert fold(whole, event(stop16())) == Outcome(whole)
+
+
+def test_a_session_that_lapsed_and_goes_on_is_active_again_and_lapses_again() -> None:
+    running = folded(start16(), meter16(T0 + MIN, 1_000))
+    again = folded(meter16(T0 + 600 * MIN, 2_000), session=folded(lapse(running), session=running))
+    assert (again.status, again.version, again.ended_at, again.reason, flags(again)) == ("Active", 2, None, None, ())
+    assert (again.meter_last_wh, again.meter_stop_wh) == (2_000, None)
+    more = folded(meter16(T0 + 601 * MIN, 3_000), session=again)
+    assert (more.status, more.version) == ("Active", 2)
+    closed = folded(lapse(more), session=more)
+    assert (closed.status, closed.version, closed.energy_wh) == ("Ended", 3, 2_900)
+    whole = folded(stop16(T0 + 700 * MIN), session=closed)
+    assert (whole.status, whole.version, whole.energy_wh, flags(whole)) == ("Ended", 4, 7_000, ())
+
+
+def test_a_start_that_is_repeated_tells_nothing_of_whether_it_goes_on() -> None:
+    running = folded(start16())
+    closed = folded(lapse(running), session=running)
+    assert fold(closed, event(start16(), T0 + 9)) == Outcome(closed)
+
+
+def test_a_station_that_counts_anew_after_its_transaction_lapsed_begins_another() -> None:
+    """Before that its start would be parked: a running transaction is not begun anew."""
+    running, start = folded(start2(), update2(1, 300)), second_start2(T0 + 10 * MIN)
+    assert isinstance(start.body, TransactionStarted)
+    assert charging.begins_anew(folded(lapse(running), session=running), start, start.body)
+    assert not charging.begins_anew(folded(lapse(running), session=running), event(start2()), start2())
+
+
+def test_hearing_the_same_later_is_no_new_version() -> None:
+    """`heard_at` is ours, and nothing is billed by it."""
+    ended = folded(start16(), meter16(T0 + MIN, 1_000), stop16())
+    bare = TransactionUpdated("1000", T0 + MIN)
+    heard = fold(ended, event(bare, T0 + 9)).session
+    assert heard == replace(ended, heard_at=T0 + 9)
 
 
 # -- which registers count
@@ -399,6 +483,30 @@ def test_any_permutation_and_repetition_of_a_transaction_ends_in_the_same_sessio
     shuffled = bodies + chance.choices(bodies, k=len(bodies))
     chance.shuffle(shuffled)
     assert replace(folded(*shuffled), version=0) == replace(in_order, version=0)
+
+
+@settings(max_examples=300, deadline=None)
+@given(transactions(), st.lists(st.integers(0, 9), max_size=5), st.randoms(use_true_random=False))
+def test_wherever_a_session_lapsed_only_its_version_tells_once_more_is_heard(
+    bodies: list[Any], lapses: list[int], chance: random.Random
+) -> None:
+    chance.shuffle(bodies)
+    session: Session | None = None
+    for number, body in enumerate(bodies):
+        before = session
+        session = fold(session, event(body, T0 + number)).session
+        assert session is not None
+        assert (session.version > (before.version if before else 0)) == (
+            session.status == "Ended" or (before is not None and charging.lapsed(before))
+        )
+        if number in lapses and number + 1 < len(bodies):
+            lapsed = fold(session, event(lapse(session), T0 + 99 * MIN)).session
+            assert lapsed is not None
+            assert (lapsed.status, charging.lapsed(lapsed)) == ("Ended", session.status == "Active" or charging.lapsed(session))
+            session = lapsed
+    whole = folded(*bodies)
+    assert session is not None
+    assert replace(session, version=0, heard_at=0) == replace(whole, version=0, heard_at=0)
 
 
 @settings(max_examples=200, deadline=None)

@@ -34,6 +34,7 @@ def key_of(tenant: str, charger: str) -> str:
 async def test_a_tenant_is_stored_told_to_workers_changed_and_listed(ask: Ask, client: Client) -> None:
     added = await ask("tenant.add", id="north", name="North", profile0=True, strictness="strict", heartbeat_s=60, currency="SEK")
     assert (added["id"], added["profile0"], added["currency"], added["default_tariff"]) == ("north", True, "SEK", None)
+    assert (added["failed_start_s"], added["endless_s"]) == (300, 21_600)
     told = msgspec.msgpack.decode(await value(client, "tenant.north") or b"", type=Tenant)
     assert told == Tenant("north", "North", True, "strict", "cached", 60, "SEK", "UTC")
 
@@ -42,6 +43,12 @@ async def test_a_tenant_is_stored_told_to_workers_changed_and_listed(ask: Ask, c
     told = msgspec.msgpack.decode(await value(client, "tenant.north") or b"", type=Tenant)
     assert (told.offline, told.strictness, told.timezone) == ("reject", "strict", "Europe/Stockholm")
 
+    changed = await ask("tenant.set", id="north", failed_start_s=0, endless_s=43_200)
+    assert (changed["failed_start_s"], changed["endless_s"], changed["heartbeat_s"]) == (0, 43_200, 60)
+    assert await ask("tenant.show", id="north") == changed
+    for hasty in ({"failed_start_s": 59}, {"endless_s": 1}):
+        assert (await ask("tenant.set", id="north", **hasty))["code"] == "too-short"
+        assert (await ask("tenant.add", id="south", **hasty))["code"] == "too-short"
     assert await ask("tenant.show", id="north") == changed
     assert "north" in [each["id"] for each in (await ask("tenant.list"))["tenants"]]
 

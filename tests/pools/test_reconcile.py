@@ -45,6 +45,7 @@ _ACTIVE: Final = """
 UPDATE sessions SET status = 'Active', version = 0, rated_version = 0, ended_at = NULL, meter_stop_wh = NULL,
     started_at = now() - interval '{ago}' WHERE id = $1
 """
+_PROVISIONAL: Final = "UPDATE sessions SET version = 2, reason = 'endless', flags = 'provisional' WHERE id = $1"
 _STATUS: Final = """
 INSERT INTO connectors SELECT tenant_id, charger, evse, connector, 'Available', NULL, NULL, NULL, now() - interval '1 hour'
 FROM sessions WHERE id = $1
@@ -159,7 +160,8 @@ async def test_what_does_not_fit_is_found_and_nothing_else(ask: Ask, owner: Owne
 
 
 async def test_nothing_is_said_of_what_fits(ask: Ask, owner: Owner, database: Database) -> None:
-    """Rated; amended and rated anew, with a credit; active; one that ended just now; and two of which nobody said at which EVSE."""
+    """Rated; amended and rated anew, with a credit; active; one that ended just now; two of which nobody said at which EVSE; one that
+    was closed provisionally, and one that went on after that, which stays billed as it was then until it ends."""
     amended = await sound(owner, database, "AMENDED")
     await owner.execute(
         "UPDATE sessions SET version = 2, energy_wh = 12000, meter_stop_wh = 13000, meter_last_wh = 13000 WHERE id = $1", amended
@@ -176,9 +178,16 @@ async def test_nothing_is_said_of_what_fits(ask: Ask, owner: Owner, database: Da
     await owner.execute(_NEXT.format(start=11_500), unplaced)
     await owner.execute(_ACTIVE.format(ago="2 days"), unplaced)
     await owner.execute(_STATUS, unplaced)
+    closed = await sound(owner, database, "CLOSED")
+    await owner.execute(_PROVISIONAL, closed)
+    going_on = await sound(owner, database, "GOING-ON")
+    await owner.execute(_ACTIVE.format(ago="2 hours"), going_on)
+    await owner.execute("UPDATE sessions SET version = 2, rated_version = 1, energy_wh = 20000 WHERE id = $1", going_on)
     await rate_batch(database)
+    assert await standing(owner, closed) == [(2, 11_000)]
     answer = await ask("reconcile", limit=1000)
-    assert [found(answer, charger) for charger in ("AMENDED", "ACTIVE", "JUST", "SOUND", "UNPLACED")] == [[], [], [], [], []]
+    chargers = ("AMENDED", "ACTIVE", "JUST", "SOUND", "UNPLACED", "CLOSED", "GOING-ON")
+    assert {charger: found(answer, charger) for charger in chargers} == {charger: [] for charger in chargers}
     assert (answer["sessions"] >= 4, answer["cdrs"] >= 6) == (True, True)
 
 

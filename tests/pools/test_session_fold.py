@@ -9,6 +9,7 @@ import pytest
 
 from cpms_actors.domain import charging
 from cpms_actors.domain.events import (
+    NO_OWNER,
     Booted,
     Connected,
     Disconnected,
@@ -22,6 +23,7 @@ from cpms_actors.domain.events import (
     Seen,
     StatusChanged,
     TransactionEnded,
+    TransactionLapsed,
     TransactionStarted,
     TransactionUpdated,
 )
@@ -99,6 +101,23 @@ def test_what_an_outdated_owner_of_a_slot_wrote_counts_but_for_what_it_says_of_i
     accepted = accept(pages, Progress("s", 0, {}, {3: 4}))
     assert [(e.epoch, type(e.body)) for e in accepted.events] == [(4, Seen), (6, Connected), (5, TransactionStarted), (1, Seen)]
     assert (accepted.slot_epochs, accepted.stale, accepted.parked) == ({3: 6, 11: 1}, 3, [])
+
+
+def test_what_a_pool_says_of_a_transaction_is_neither_of_an_owner_of_the_slot_nor_a_sign_of_life() -> None:
+    lapse = event(TransactionLapsed("1000", T0, 0, "endless"), epoch=NO_OWNER, at=T0 + 10**8)
+    accepted = accept([page(1, event(start(), epoch=4)), page(2, lapse)], Progress("s", 0, {}, {}))
+    assert (accepted.slot_epochs, accepted.stale, accepted.parked) == ({3: 4}, 0, [])
+    batch = batch_of(*accepted.events)
+    assert [(stored.session.status, stored.session.version) for stored in batch.sessions.values()] == [("Ended", 1)]
+    assert ([live.last_seen_at for live in batch.chargers.values()], batch.amended) == ([T0], True)
+
+
+def test_a_lapse_of_a_transaction_that_is_not_here_or_goes_on_asks_for_nothing() -> None:
+    lapse = event(TransactionLapsed("1000", T0 - 1, 0, "endless"), epoch=NO_OWNER)
+    for events in ((lapse,), (event(start()), lapse)):
+        batch = batch_of(*events)
+        assert ([stored.session.status for stored in batch.sessions.values()], batch.amended) == (["Active"] * (len(events) - 1), False)
+        assert (batch.parked, len(batch.transactions)) == ([], len(events) - 1)
 
 
 def test_a_connection_counts_though_its_number_is_lower_than_that_of_the_worker_before() -> None:

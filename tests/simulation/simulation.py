@@ -15,7 +15,10 @@ import virtual_loop
 from msgspec import Struct
 from simulated_system import PRICE_MINOR_PER_KWH, ChargerShell, System, Worker
 
-from cpms_actors.base.ids import LANES, slot_of
+from cpms_actors.base.ids import LANES, lane_of, slot_of
+from cpms_actors.bus.appending import pages_of
+from cpms_actors.bus.sealing import PAYLOAD_BYTES_MAX
+from cpms_actors.domain.events import NO_OWNER, Event, TransactionLapsed
 from cpms_actors.simulator.charge_point import ChargePoint
 from cpms_actors.simulator.options import VERSIONS, Options, Quirks
 from cpms_actors.simulator.session import SessionFacts, SessionPlan
@@ -124,6 +127,7 @@ async def _faults(system: System, calls: Counter[str]) -> None:
         _machine_fails,
         _ledger_away,
         _late_reading,
+        _lapse,
         _ask,
     ]
     weights = [chance.choice([0.0, 1.0, 4.0]) for _ in kinds]
@@ -223,6 +227,22 @@ def _late_reading(system: System) -> None:
     (begins, low), (ends, high) = facts.register[first : first + 2]
     system.tell(f"{shell.point.identity} tells more of transaction {facts.transaction}")
     shell.tell_late(int(facts.transaction or 0), (begins + ends) // 2, system.chance.randint(low, high))
+
+
+def _lapse(system: System) -> None:
+    """The sweeper takes a session for dead that is not: it is closed provisionally, and billed; then its charger goes on with it."""
+    running = [stored for stored in system.ledger.sessions.values() if stored.session.status == "Active"]
+    if not running:
+        return
+    session = system.chance.choice(running).session
+    fact = TransactionLapsed(session.transaction, session.heard_at, session.version, "endless")
+    slot = slot_of("default", session.charger)
+    event = Event(slot, NO_OWNER, 0, "default", session.charger, 0, "", system.now(), fact)
+    system.tell(f"transaction {session.transaction} of {session.charger} is taken for dead")
+    for _ in range(system.chance.randint(1, 2)):  # two sweepers may say the same
+        writer = f"sweeper.{system.new_id()}"
+        (page,) = pages_of(writer, [event], PAYLOAD_BYTES_MAX)
+        system.broker.store(lane_of(slot), page.data, f"{writer}.1")
 
 
 def _ask(system: System, calls: Counter[str]) -> None:

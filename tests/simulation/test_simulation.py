@@ -40,7 +40,17 @@ def test_the_seeds_do_all_that_can_happen() -> None:
     """Else what holds may hold for want of a fault."""
     results: list[Result] = [run_seed(seed) for seed in range(1, 13)]
     told = {line.partition("  ")[2] for result in results for line in result.history}
-    for part in ("loses its network", "half of the chargers", "dies", "taken over", "is cut off", "claims lane", "broker", "Postgres"):
+    for part in (
+        "loses its network",
+        "half of the chargers",
+        "dies",
+        "taken over",
+        "is cut off",
+        "claims lane",
+        "broker",
+        "Postgres",
+        "taken for dead",
+    ):
         assert any(part in line for line in told), part
     counts = {name: sum(result.counts[name] for result in results) for name in results[0].counts}
     assert all(counts[name] > 0 for name in ("stored_twice", "deduplicated", "calls", "credits")), counts

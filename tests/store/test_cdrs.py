@@ -131,7 +131,7 @@ async def test_a_claim_holds_what_pricing_needs(postgres: Postgres) -> None:
         [claim] = await cdrs.claim(connection, limit=10, gap_grace_s=60)
         metered = MeteredSession(0, 2 * HOUR, 500, 10_000, [Reading(HOUR // 2, 6_000), Reading(HOUR, 10_500)])
         assert claim.session == EndedSession("default", session_id, 3, "CP1", "TAG", metered)
-        assert (claim.gaps, claim.rated, claim.failed, claim.currency) == (True, True, False, "CHF")
+        assert (claim.provisional, claim.rated, claim.failed, claim.currency) == (True, True, False, "CHF")
 
 
 @pytest.mark.parametrize(

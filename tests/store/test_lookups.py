@@ -1,11 +1,13 @@
 """What is looked up for every message is found in an index, also in a young database, of which the planner knows nothing."""
 
+import re
 from collections.abc import AsyncIterator
 
 import pytest
 
 from cpms_actors.base.settings import Postgres
-from cpms_actors.store import chargers_live, sessions, verdicts
+from cpms_actors.base.time import to_datetime
+from cpms_actors.store import chargers_live, sessions, silence, verdicts
 from cpms_actors.store.chargers_live import ChargerLive
 from cpms_actors.store.database import Connection, open_database
 
@@ -85,3 +87,18 @@ async def test_of_all_chargers_those_are_read_that_are_written(connection: Conne
     plan = "\n".join(row[0] for row in explained)
     assert "Index Scan" in plan, plan
     assert "Rows Removed" not in plan, plan
+
+
+@pytest.mark.parametrize("mode", ["force_custom_plan", "force_generic_plan"])
+async def test_silent_sessions_are_found_without_reading_those_that_have_ended(connection: Connection, mode: str) -> None:
+    await connection.execute(f"SET LOCAL plan_cache_mode = {mode}")
+    await connection.execute("UPDATE sessions SET status = 'Active', heard_at = 'epoch', evse = 1 WHERE id % 600 = 1")
+    await connection.execute("UPDATE sessions SET charger = id::text WHERE id % 600 = 1")
+    rows = await connection.fetch(f"EXPLAIN (ANALYZE) {silence._FIND}", to_datetime(10**9), 0, 500)
+    plan = "\n".join(row[0] for row in rows)
+    assert "Seq Scan on sessions" not in plan, plan
+    assert "sessions_pkey" not in plan, plan
+    assert "Join Filter: ((c." not in plan, plan
+    assert all(int(removed) <= 1 for removed in re.findall(r"Rows Removed by [A-Za-z ]+: (\d+)", plan)), plan
+    assert [each.id for each in await silence.find(connection, 10**9, after=0, limit=500)] == [1, 601, 1201, 1801, 2401]
+    assert [each.id for each in await silence.find(connection, 10**9, after=601, limit=1)] == [1201]

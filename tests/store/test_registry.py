@@ -128,6 +128,8 @@ async def test_an_operator_s_save_leaves_what_the_charger_reported_alone(databas
         "INSERT INTO tenants (id) VALUES ('Not A Tenant')",
         "UPDATE tenants SET heartbeat_s = 1 WHERE id = 'a'",
         "UPDATE tenants SET strictness = 'loose' WHERE id = 'a'",
+        "UPDATE tenants SET failed_start_s = 1 WHERE id = 'a'",
+        "UPDATE tenants SET endless_s = -1 WHERE id = 'a'",
         "UPDATE chargers SET security_profile = 4 WHERE identity = 'CP'",
         "UPDATE chargers SET credential = 'plain text' WHERE identity = 'CP'",
         "UPDATE chargers SET boot = 'Maybe' WHERE identity = 'CP'",
