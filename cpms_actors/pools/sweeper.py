@@ -82,7 +82,9 @@ class Sweeper:
         self._settled_ms = settled_ms
         self._look: Look | None = None
         self._keeps_up_since: dict[int, int] = {}  # lane to the first of its looks in a row
-        self._told: dict[int, tuple[int, int]] = {}  # session to what it was closed as: until that is folded it is not said again
+        # What the last look has said, by session: the next one may judge before that is folded. The one after that may not, so what
+        # is still silent then (its page was lost) is said again.
+        self._told: dict[int, tuple[int, int]] = {}
 
     async def write(self, started: Callable[[], None]) -> None:
         """Write what `sweep` appends, until cancelled. What is not durable then somebody finds again."""
@@ -146,10 +148,7 @@ class Sweeper:
                 reason = judge(each.known, each.limits, as_of)
                 if reason is None or lane_of(slot_of(each.tenant, each.charger)) not in lanes:
                     continue
-                state = (each.version, each.known.heard_at)
-                if told.get(each.id) == state:
-                    self._told[each.id] = state
-                else:
+                if told.get(each.id) != (each.version, each.known.heard_at):
                     due.append((each, reason))
             closed += await self._close(due, as_of, now)
             if len(page) < PAGE_MAX:

@@ -372,6 +372,15 @@ async def test_a_lapse_that_is_not_folded_yet_is_not_said_again(world: World) ->
     assert len(await world.lapses()) == 1
 
 
+async def test_a_lapse_that_was_lost_on_its_way_is_said_again(world: World) -> None:
+    await charging(world)
+    before = await world.ask("SELECT stream_seq FROM lanes ORDER BY lane")
+    assert await world.sweep(T0 + 8 * H) == 1
+    await world.bus.jetstream().purge_stream(subjects.JOURNAL_STREAM, seq=max(seq for (seq,) in before) + 2)
+    for minute, closed in ((2, 0), (3, 1)):
+        assert await world.sweeper.sweep(T0 + 8 * H + minute * LOOK) == closed
+
+
 async def test_what_postgres_does_not_know_yet_is_no_silence(world: World) -> None:
     await charging(world)
     await world.hear(meter(T0 + 7 * H, 6_000), at=T0 + 7 * H)
