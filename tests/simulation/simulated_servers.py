@@ -28,6 +28,7 @@ class Faults(Struct):
 
     lost: float = 0.0
     late: float = 0.0
+    checkpoint_lost: float = 0.0
     stored_twice: float = 0.0
     late_s: tuple[float, float] = (0.5, 12.0)
 
@@ -89,6 +90,10 @@ class Broker:
         pages = self.pages[lane]
         first = next((number for number in range(len(pages) - 1, -1, -1) if pages[number].stream_seq <= seq), -1) + 1
         return pages[first : first + most]
+
+    def loses_checkpoint(self) -> bool:
+        """Whether it is one of those that never arrive, though the page with the same fact does."""
+        return self._chance.random() < self._faults.checkpoint_lost
 
     def save(self, key: str, epoch: int, live: bytes) -> bool:
         """A checkpoint has arrived. One of an older epoch is refused."""
@@ -166,7 +171,7 @@ class Live:
             if (back_s := self._wire.hop_s()) is not None and not self._broker.down:
                 loop.call_later(back_s, tell, stored)
 
-        if (there_s := self._wire.hop_s()) is not None:
+        if (there_s := self._wire.hop_s()) is not None and not self._broker.loses_checkpoint():
             loop.call_later(there_s, arrived)
         loop.call_later(self.TIMEOUT_S, tell, False)
         return True

@@ -43,6 +43,8 @@ NOTICED_S = (0.0, 25.0)  # until a worker sees that a charger's network is gone
 TAKE_OVER_S = (3.0, 5.0)  # until somebody has claimed a dead worker's slots
 SKEW_S = (-10.0, 10.0)  # of a worker's clock
 LATE = "late-"
+HELD_BACK = ("TransactionEvent", "MeterValues")
+HELD_S = (10.0, 200.0)
 SMALL_PAGES = JournalSettings(page_events_max=3)
 TENANT = Tenant("default", profile0=True)
 PRICE_MINOR_PER_KWH = 50
@@ -128,10 +130,16 @@ class Socket:
 
 
 class ChargerShell:
-    """A virtual charge point and its network."""
+    """A virtual charge point and its network.
 
-    def __init__(self, system: "System", point: ChargePoint) -> None:
+    With the chance `holds_back` a message of a transaction is taken by a box in between, as local controllers are: that answers it,
+    keeps it, and tells it later, out of its order.
+    """
+
+    def __init__(self, system: "System", point: ChargePoint, holds_back: float) -> None:
         self._system = system
+        self._holds_back = holds_back
+        self.held: dict[str, str] = {}  # by message id
         self.point = point
         self.socket: Socket | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -148,8 +156,33 @@ class ChargerShell:
             self.socket.say(json.dumps([2, f"{LATE}{self._system.new_id()}", "MeterValues", payload]))
 
     def hears(self, socket: Socket, text: bytes) -> None:
-        if socket is self.socket and f'"{LATE}'.encode() not in text:  # the charge point knows nothing of those
+        if socket is not self.socket:
+            return
+        if f'"{LATE}'.encode() not in text:
             self._do(self.point.received(text, self._system.now()))
+        elif text.startswith(b"[3,"):  # the charge point knows nothing of those
+            self.held.pop(json.loads(text)[1], None)
+
+    def _say(self, text: str) -> None:
+        action = json.loads(text)[2] if text.startswith("[2,") else ""
+        if action in HELD_BACK and self._system.chance.random() < self._holds_back:
+            call = json.loads(text)
+            late = f"{LATE}{self._system.new_id()}"
+            self.held[late] = json.dumps([2, late, *call[2:]])
+            self._system.loop.call_soon(self._answered_by_the_box, call[1])
+            self._system.loop.call_later(self._system.chance.uniform(*HELD_S), self._tell_held, late)
+        elif self.socket is not None:
+            self.socket.say(text)
+
+    def _answered_by_the_box(self, id_: str) -> None:
+        self._do(self.point.received(json.dumps([3, id_, {}]), self._system.now()))
+
+    def _tell_held(self, late: str) -> None:
+        """Until it is answered."""
+        if late in self.held:
+            if self.socket is not None and self.point.online:
+                self.socket.say(self.held[late])
+            self._system.loop.call_later(self._system.chance.uniform(*HELD_S), self._tell_held, late)
 
     def lost(self, socket: Socket) -> None:
         if socket is self.socket:
@@ -160,8 +193,7 @@ class ChargerShell:
         for output in outputs:
             match output:
                 case Send(text):
-                    if self.socket is not None:
-                        self.socket.say(text)
+                    self._say(text)
                 case Connect():
                     self._system.loop.call_later(self._system.chance.uniform(0.02, 0.3), self._dial)
                 case Close():
@@ -443,6 +475,10 @@ class System:
         """It does not reach the servers for a while. When that lasts, its slots are another's, and it learns so afterwards."""
         self.tell(f"{worker.name} is cut off from the servers for {for_s:.1f} s")
         worker.wire.cut = True
+        if self.chance.random() < 0.5:  # it is the whole machine's network
+            for shell in self.shells:
+                if shell.socket is not None and shell.socket.worker is worker:
+                    shell.socket.cut()
         slots = [slot for slot, owner in self.owners.items() if owner is worker]
         others = [each for each in self.workers if each is not worker and not each.wire.dead and not each.wire.cut]
         if for_s > TAKE_OVER_S[1] and others:

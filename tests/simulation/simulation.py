@@ -18,6 +18,7 @@ from simulated_system import PRICE_MINOR_PER_KWH, ChargerShell, System, Worker
 from cpms_actors.base.ids import LANES, lane_of, slot_of
 from cpms_actors.bus.appending import pages_of
 from cpms_actors.bus.sealing import PAYLOAD_BYTES_MAX
+from cpms_actors.domain.charging import gaps
 from cpms_actors.domain.events import NO_OWNER, Event, TransactionLapsed
 from cpms_actors.simulator.charge_point import ChargePoint
 from cpms_actors.simulator.options import VERSIONS, Options, Quirks
@@ -51,7 +52,9 @@ def run_seed(seed: int, chargers: int = 8) -> Result:
 
 async def _simulate(seed: int, chargers: int) -> Result:
     system = System(seed)
-    system.shells = [ChargerShell(system, _point(system.chance, number)) for number in range(chargers)]
+    system.shells = [
+        ChargerShell(system, _point(system.chance, number), system.chance.choice([0.0, 0.0, 0.2])) for number in range(chargers)
+    ]
     system.start_pools()
     system.start_worker()
     system.start_worker()
@@ -114,6 +117,7 @@ def _point(chance: Random, number: int) -> ChargePoint:
 async def _faults(system: System, calls: Counter[str]) -> None:
     chance, faults = system.chance, system.faults
     faults.lost, faults.late, faults.stored_twice = (chance.choice([0.0, chance.uniform(0, 0.08)]) for _ in range(3))
+    faults.checkpoint_lost = chance.choice([0.0, chance.uniform(0, 0.3)])
     mean_s = chance.uniform(4, 60)
     kinds = [
         _cut_one,
@@ -265,7 +269,7 @@ def _make_peace(system: System) -> None:
     """No more faults: what is away comes back."""
     system.tell("peace")
     faults = system.faults
-    faults.lost = faults.late = faults.stored_twice = 0.0
+    faults.lost = faults.late = faults.stored_twice = faults.checkpoint_lost = 0.0
     system.broker.down = system.ledger.down = False
     for lane in range(LANES):
         system.start_pool(lane)
@@ -291,6 +295,7 @@ async def _rest(system: System) -> bool:
 
 def _what_waits(system: System) -> str:
     waits = [f"{shell.point.identity} is not done" for shell in system.shells if not (shell.point.finished and shell.point.online)]
+    waits += [f"{shell.point.identity} holds messages back" for shell in system.shells if shell.held]
     waits += [f"lane {lane} is behind" for lane, (_, seq) in system.ledger.lanes.items() if system.broker.after(lane, seq, 1)]
     waits += [f"session {stored.id} is not rated" for stored in system.ledger.unrated()]
     waits += [
@@ -346,6 +351,8 @@ def _check_session(system: System, facts: SessionFacts, id_: int) -> list[str]:
         "ended_at": (facts.ended_at, session.ended_at),
     }
     told += [f"{name} is {found}, not {wanted}" for name, (wanted, found) in expected.items() if wanted != found]
+    if gaps(session):
+        told.append(f"the events {gaps(session)} are missing")
     kept = {(at, round(value)) for at, value in ledger.readings.get(id_, ())}
     missing = [reading for reading in facts.register[1:-1] if reading not in kept]
     if missing:
