@@ -39,7 +39,7 @@ from loadtests import chaos_chargers, chaos_truth, desk
 from loadtests.chaos_blows import Blow, Chooser
 from loadtests.chaos_verdict import Finding, Memory, Outcome, judge
 from loadtests.children import child, killed_after
-from loadtests.stack import Stack, scratch_stack
+from loadtests.stack import scratch_stack
 from loadtests.whole import Whole
 
 WORKERS: Final = 2
@@ -57,6 +57,10 @@ INTERRUPTED: Final = 130
 
 # What a command line holds, and what the process is called.
 _POOLS: Final = {"session": "session pool", "tariff": "tariff pool", "operations": "operations pool"}
+
+
+class GaveUp(Exception):
+    """The supervisor of the stack has ended, which it should not."""
 
 
 class Asked(Struct, frozen=True):
@@ -95,7 +99,7 @@ class Executioner:
         self._frozen: dict[str, tuple[psutil.Process, float]] = {}  # and when it is thawed
 
     def work(self, kills: int, seconds: float) -> None:
-        """Kill so many. Raises Unavailable when that takes too long, or nothing is left to be killed."""
+        """Kill so many. Raises GaveUp when the supervisor is gone, Unavailable when it takes too long."""
         deadline = time.monotonic() + seconds
         due = time.monotonic()
         try:
@@ -143,7 +147,7 @@ class Executioner:
         try:
             children = self._supervisor.children()
         except psutil.NoSuchProcess:
-            raise Unavailable("the supervisor of the stack is gone: it gave up") from None
+            raise GaveUp("the supervisor of the stack has ended: it gave up") from None
         found = {}
         for process in children:
             with suppress(psutil.NoSuchProcess):
@@ -185,15 +189,20 @@ def _run(asked: Asked) -> Outcome:
             sessions_max=20 + round(asked.kills * KILL_S_MAX / SESSION_S),
             finish_s=FINISH_S,
         )
+        executioner = Executioner(stack.pid, Random(asked.seed))
         with _charging(order) as process:
-            tally = _chaos(asked, stack)
+            try:
+                _chaos(asked, executioner)
+            except GaveUp as error:
+                nothing = Memory([], [])
+                return _outcome(asked, nothing, Finding([], [], [str(error)]), executioner.tally, 0, 0.0, time.monotonic() - began)
             memory = _remembered(process)
-        _say("they have told everything; waiting for the bills")
+        _say("they have told what they could; waiting for the bills")
         told_at = time.monotonic()
         sessions = sum(len(one.sessions) for one in memory.chargers)
         finding, cdrs = _judged(memory, operator, dsn, sessions)
         settle_s = time.monotonic() - told_at
-    return _outcome(asked, memory, finding, tally, cdrs, settle_s, time.monotonic() - began)
+    return _outcome(asked, memory, finding, executioner.tally, cdrs, settle_s, time.monotonic() - began)
 
 
 @contextmanager
@@ -207,13 +216,11 @@ def _charging(order: chaos_chargers.Order) -> Iterator["subprocess.Popen[bytes]"
         yield process
 
 
-def _chaos(asked: Asked, stack: Stack) -> Tally:
-    executioner = Executioner(stack.pid, Random(asked.seed))
+def _chaos(asked: Asked, executioner: Executioner) -> None:
     time.sleep(WARM_S)
     _say(f"killing {asked.kills} processes, and freezing others")
     executioner.work(asked.kills, 60.0 + asked.kills * KILL_S_MAX)
     _say(f"{asked.kills} were killed, {executioner.tally.total('freezes')} frozen; the drivers go home")
-    return executioner.tally
 
 
 def _remembered(process: "subprocess.Popen[bytes]") -> Memory:
@@ -247,7 +254,7 @@ def _judged(memory: Memory, operator: Nats, dsn: str, sessions: int) -> tuple[Fi
 def _outcome(asked: Asked, memory: Memory, finding: Finding, tally: Tally, cdrs: int, settle_s: float, seconds: float) -> Outcome:
     kinds = [told.kind for one in memory.chargers for told in one.acknowledged]
     reasons = finding.reasons()
-    if not kinds:
+    if not kinds and not reasons:
         reasons.append("nothing was ever acknowledged")
     return Outcome(
         verdict="fail" if reasons else "pass",

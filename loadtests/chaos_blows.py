@@ -5,7 +5,8 @@ what `cpms up` promises: whatever ends is started again, ever more slowly, and a
 within half a minute gives up, as it should. Nobody has to bear a machine that kills faster than that. So
 
 - a process is killed IN_A_ROW times as soon as chance wants it; then it is left alone until it has lived SETTLED_S, after which its
-  supervisor starts it at once again. Without that all of them would soon be waiting for their next start, and nothing would be tested;
+  supervisor starts it at once again. Without that all of them would soon be waiting for their next start, and nothing would be tested.
+  For the same reason one that has just been started is hit less often than one that has been there for RIPE_S;
 - the children of one supervisor are killed PER_WINDOW times within WINDOW_S at most, which leaves it a start that fails by itself.
 """
 
@@ -16,13 +17,15 @@ from typing import Final, Literal
 
 from msgspec import Struct
 
-IN_A_ROW: Final = 3
+IN_A_ROW: Final = 2
+RIPE_S: Final = 10.0
+YOUNG_S: Final = 0.5  # what a process counts for that was started this moment
 SETTLED_S: Final = 32.0  # a supervisor forgets what was before when a child has lasted for 30
 PER_WINDOW: Final = 4  # of the five restarts that are allowed
 WINDOW_S: Final = 32.0
 KILLS_SHARE: Final = 0.7  # of all blows
 FREEZE_S: Final = (0.5, 6.0)  # a worker's lease ends after three
-PAUSE_S: Final = (0.3, 1.3)  # between two blows
+PAUSE_S: Final = (0.4, 1.4)  # between two blows
 
 # Two servers are children of one supervisor; every other process has a supervisor of its own.
 _SHARED: Final = {"nats-server": "servers", "postgres": "servers"}
@@ -59,7 +62,7 @@ class Chooser:
         victims = mortal or sorted(born_at)
         if not victims:
             return None
-        victim = victims[int(chance * len(victims))]
+        victim = _weighed(chance, {name: min(RIPE_S, max(YOUNG_S, now - born_at[name])) for name in victims})
         if not mortal:
             return Blow(victim, round(seconds, 2))
         self._note(victim, now, now - born_at[victim])
@@ -74,3 +77,14 @@ class Chooser:
     def _note(self, name: str, now: float, age_s: float) -> None:
         self._in_a_row[name] = 1 if age_s >= SETTLED_S else self._in_a_row.get(name, 0) + 1
         self._killed_at.setdefault(_SHARED.get(name, name), deque(maxlen=PER_WINDOW)).append(now)
+
+
+def _weighed(chance: float, weights: Mapping[str, float]) -> str:
+    """One of them, by a chance from 0 up to 1."""
+    rest = chance * sum(weights.values())
+    *others, last = weights
+    for name in others:
+        rest -= weights[name]
+        if rest < 0:
+            return name
+    return last
