@@ -17,7 +17,7 @@ from typing import Final, Literal
 
 from msgspec import Struct
 
-IN_A_ROW: Final = 2
+IN_A_ROW: Final = 3
 RIPE_S: Final = 10.0
 YOUNG_S: Final = 0.5  # what a process counts for that was started this moment
 SETTLED_S: Final = 32.0  # a supervisor forgets what was before when a child has lasted for 30
