@@ -242,7 +242,10 @@ def _remembered(process: "subprocess.Popen[bytes]") -> Memory:
 def _judged(memory: Memory, operator: Nats, dsn: str, sessions: int) -> tuple[Finding, int]:
     """What does not fit once all is settled, or the time for that is up; and how many CDRs stand."""
     settled = asyncio.run(chaos_truth.settled(dsn, sessions, SETTLE_S))
-    differences = desk.reconcile(operator)
+    try:
+        differences = desk.reconcile(operator)
+    except CpmsError as error:
+        differences = [f"nothing, for it failed: {error}"]
     ledger = asyncio.run(chaos_truth.look(dsn, differences))
     finding = judge(memory, ledger)
     if not settled:
