@@ -61,3 +61,7 @@ bench NAME *ARGS:
 # A storm of chargers on a scratch stack and a verdict, such as `just storm power-outage --chargers 2000 --json`.
 storm NAME *ARGS:
     {{ bin }}/python -m loadtests {{ NAME }} {{ ARGS }}
+
+# Kills and freezes every process of a scratch stack in turn while chargers charge, and a verdict, such as `just chaos --kills 1000 --json`.
+chaos *ARGS:
+    {{ bin }}/python -m loadtests.chaos {{ ARGS }}

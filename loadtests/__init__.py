@@ -9,6 +9,8 @@
                               │                       └────▶ Wire: wsproto over a socket
                               └─▶ the system's own truth, over NATS ─▶ verdict (pure)
 
+`python -m loadtests.chaos` has the same chargers and the same stack, and kills what serves them (chaos, chaos_*).
+
 What versions of OCPP have of their own is in `dialects`. Locust has a process of its own, because it replaces the standard library's
 sockets by gevent's; asyncio stays in the other.
 """

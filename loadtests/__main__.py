@@ -37,6 +37,7 @@ from loadtests.report import Order, StormReport, Truth
 from loadtests.stack import scratch_stack
 from loadtests.terminator import CONNECTIONS, NODES, require, terminator
 from loadtests.verdict import Verdict, judge
+from loadtests.whole import Whole
 from loadtests.wire import trust
 from supervisors import limits
 
@@ -252,7 +253,7 @@ def _loopback(url: str, sources: int) -> str:
 def _arguments() -> Asked:
     parser = argparse.ArgumentParser(prog="loadtests", description="Storms of chargers; the file of each says what must hold.")
     parser.add_argument("name", choices=scenario.NAMES)
-    parser.add_argument("--chargers", type=_Whole(1, CHARGERS_MAX), default=500, help="[default: 500]")
+    parser.add_argument("--chargers", type=Whole(1, CHARGERS_MAX), default=500, help="[default: 500]")
     helps = "; ".join(f"{name}: {(storm := scenario.load(name)).seconds_help} [default: {storm.seconds:g}]" for name in scenario.NAMES)
     parser.add_argument("--seconds", type=_seconds, help=helps)
     parser.add_argument(
@@ -261,25 +262,25 @@ def _arguments() -> Asked:
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout and nothing else")
     parser.add_argument("--report", type=Path, metavar="DIR", help="write Locust's HTML report and CSV files there")
     parser.add_argument(
-        "--processes", type=_Whole(1, PROCESSES_MAX), default=1, help="how many have the chargers; about one a core [default: 1]"
+        "--processes", type=Whole(1, PROCESSES_MAX), default=1, help="how many have the chargers; about one a core [default: 1]"
     )
     parser.add_argument(
         "--joining",
-        type=_Whole(0, PROCESSES_MAX),
+        type=Whole(0, PROCESSES_MAX),
         default=0,
         help="and so many on other machines: python -m loadtests.member HOST PORT, with the port of --url forwarded [default: 0]",
     )
     parser.add_argument("--bind", type=_address, default=("127.0.0.1", 0), metavar="HOST:PORT", help="where those find this one")
     parser.add_argument(
         "--sources",
-        type=_Whole(1, SOURCES_MAX),
+        type=Whole(1, SOURCES_MAX),
         help=f"dial from so many addresses, 127.0.0.1 and on [default: one for {SOURCE_CHARGERS_MAX} chargers]",
     )
     parser.add_argument(
-        "--workers", type=_Whole(1, PROCESSES_MAX), default=1, help="of the scratch stack: about one a core [default: 1]"
+        "--workers", type=Whole(1, PROCESSES_MAX), default=1, help="of the scratch stack: about one a core [default: 1]"
     )
     parser.add_argument(
-        "--web", type=_Whole(1, 65535), nargs="?", const=WEB_PORT, metavar="PORT", help=f"show Locust's web page [port: {WEB_PORT}]"
+        "--web", type=Whole(1, 65535), nargs="?", const=WEB_PORT, metavar="PORT", help=f"show Locust's web page [port: {WEB_PORT}]"
     )
     parser.add_argument(
         "--tls",
@@ -295,7 +296,7 @@ def _arguments() -> Asked:
     parser.add_argument("--data", type=Path, help="that system's data directory, for asking it [default: the settings, else .cpms]")
     parser.add_argument(
         "--unregistered",
-        type=_Whole(0, CHARGERS_MAX),
+        type=Whole(0, CHARGERS_MAX),
         default=0,
         help="leave out so many chargers when registering: the verdict must be fail",
     )
@@ -331,19 +332,6 @@ def _arguments() -> Asked:
         tls=a.tls,
         ca=a.ca,
     )
-
-
-class _Whole:
-    """A whole number within bounds."""
-
-    def __init__(self, least: int, most: int) -> None:
-        self._least, self._most = least, most
-
-    def __call__(self, text: str) -> int:
-        value = int(text)
-        if not self._least <= value <= self._most:
-            raise argparse.ArgumentTypeError(f"{value} is not between {self._least} and {self._most}")
-        return value
 
 
 def _address(text: str) -> tuple[str, int]:

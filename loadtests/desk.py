@@ -58,6 +58,15 @@ def operator_of(data: Path | None) -> Nats:
     return nats
 
 
+def owner_dsn_of(data: Path) -> str:
+    """How to read the tables of the stack that runs in a directory. Raises OperatorError."""
+    settings = replace(load({}), data=str(data))
+    dsn = attach(settings, {}).postgres.owner_dsn
+    if not dsn:
+        raise OperatorError("operator", f"there is no running stack in {data}")
+    return dsn
+
+
 class _Desk:
     def __init__(self, nats: Client, operator: str) -> None:
         self._nats, self._operator = nats, subject_token(operator)
@@ -122,6 +131,18 @@ def truth(operator: Nats, report: StormReport, chargers: Iterable[str], past_s: 
             if expected(seen) or time.monotonic() > deadline:
                 return seen
             await asyncio.sleep(POLL_S)
+
+    return _run(operator, work)
+
+
+def reconcile(operator: Nats) -> list[str]:
+    """What the system's own reconciliation finds, a sentence each: as `cpms reconcile` does it. Raises as `register` does."""
+
+    async def work(desk: _Desk) -> list[str]:
+        found = await desk.ask(verbs.RECONCILE, ledger.Reconcile())
+        return [
+            f"{rule.rule}: session {one.session} of {one.charger}, {one.detail}" for rule in found.rules for one in rule.differences
+        ]
 
     return _run(operator, work)
 

@@ -21,17 +21,19 @@ WORDS_MAX: Final = 2000  # of what a stack said that did not start or stop as it
 
 
 class Stack(Struct, frozen=True):
-    """A running system: where chargers dial (without tenant and identity), and its data directory."""
+    """A running system: where chargers dial (without tenant and identity), its data directory, and the process that supervises it."""
 
     url: str
     data: Path
+    pid: int
 
 
 @contextmanager
-def scratch_stack(workers: int = 1) -> Iterator[Stack]:
+def scratch_stack(workers: int = 1, log: Path | None = None) -> Iterator[Stack]:
     """A system of its own while the block runs, with so many workers. Raises Unavailable when it does not start.
 
-    One that does not stop in order is told of on stderr, with the end of its log: soon nothing is left of it.
+    One that does not stop in order is told of on stderr, with the end of its log: soon nothing is left of it, unless `log` says where
+    that is to stay.
     """
     # No settings of the environment: a storm must not touch servers that somebody means for something else.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("CPMS_")}
@@ -51,10 +53,11 @@ def scratch_stack(workers: int = 1) -> Iterator[Stack]:
             "--data",
             str(folder / "data"),
         ]
-        with (folder / "log").open("wb") as log, child(command, environment, log) as process:
-            yield Stack(_announced(process, folder / "log"), folder / "data")
+        said = log or folder / "log"
+        with said.open("wb") as output, child(command, environment, output) as process:
+            yield Stack(_announced(process, said), folder / "data", process.pid)
         if process.returncode != 0:
-            print(f"the scratch stack ended with status {process.returncode}: {_words(folder / 'log')}", file=sys.stderr)
+            print(f"the scratch stack ended with status {process.returncode}: {_words(said)}", file=sys.stderr)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

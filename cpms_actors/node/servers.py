@@ -104,12 +104,21 @@ async def _make_roles(connection: "asyncpg.Connection[asyncpg.Record]", secrets:
 
 
 async def keep_running(
-    argv: tuple[str, ...], how: signal.Signals, ready: Callable[[], Awaitable[bool]], code: str, log: Path, started: Callable[[], None]
+    argv: tuple[str, ...],
+    how: signal.Signals,
+    ready: Callable[[], Awaitable[bool]],
+    code: str,
+    log: Path,
+    clear: Callable[[], None],
+    started: Callable[[], None],
 ) -> None:
     """A supervised child: the server, from its start until this is cancelled; `started` is called once it answers.
 
+    What was left of the one before is in its way: `clear`, which blocks, removes it.
+
     Raises OperatorError(code), which names the log, when it does not come up or ends by itself.
     """
+    await anyio.to_thread.run_sync(clear)
     async with _running(argv, how) as process:
         await _until_ready(process, ready, code, log)
         started()

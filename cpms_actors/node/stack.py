@@ -30,6 +30,7 @@ from cpms_actors.base.settings import Nats, Postgres, Settings, to_environment
 from cpms_actors.node import broker, database, ready
 from cpms_actors.node.crew import Crew, Member
 from cpms_actors.node.data_dir import Connection, DataDir, is_external, is_free
+from cpms_actors.node.orphans import stop_backends
 from cpms_actors.node.servers import READY_S_MAX, STOP_S_MAX, broker_ready, database_ready, keep_running
 from cpms_actors.observe import logs
 from cpms_actors.store.migrate import migrate
@@ -122,7 +123,8 @@ def prepare(settings: Settings, plan: Plan, environment: Mapping[str, str], data
         settings = replace(settings, postgres=replace(settings.postgres, dsn=postgres.dsn, owner_dsn=postgres.owner_dsn))
         is_ready = partial(database_ready, postgres, secrets)
         # SIGINT is Postgres's fast shutdown: it does not wait for people to close their psql.
-        servers.append(_server("postgres", postgres.argv, signal.SIGINT, is_ready, data.postgres / "log"))
+        clear = partial(stop_backends, data.postgres)
+        servers.append(_server("postgres", postgres.argv, signal.SIGINT, is_ready, data.postgres / "log", clear))
     return Prepared(settings, servers, _connection(settings))
 
 
@@ -165,9 +167,14 @@ def _kept(name: str, supervisor: ProcessSupervisor, give_up: Callable[[Superviso
 
 
 def _server(
-    name: str, argv: tuple[str, ...], how: signal.Signals, is_ready: Callable[[], Awaitable[bool]], log_file: Path
+    name: str,
+    argv: tuple[str, ...],
+    how: signal.Signals,
+    is_ready: Callable[[], Awaitable[bool]],
+    log_file: Path,
+    clear: Callable[[], None] = lambda: None,
 ) -> ChildSpec:
-    keep = partial(keep_running, argv, how, is_ready, name, log_file)
+    keep = partial(keep_running, argv, how, is_ready, name, log_file, clear)
     return ChildSpec(name, keep, shutdown_s=STOP_S_MAX + MARGIN_S, start_s=READY_S_MAX + MARGIN_S)
 
 

@@ -108,10 +108,12 @@ async def _rebuild(settings: Settings, client: Client, limit: int, progress: Pro
         await stack.enter_async_context(live.transaction(isolation="repeatable_read", readonly=True))
         info = await client.jetstream().stream_info(subjects.JOURNAL_STREAM)
         targets = await offsets.folded(live, stream_name(info))  # the snapshot is taken here
+        await live.execute("SET LOCAL enable_nestloop = off")  # as in store/reconciling.py
         for table in _REGISTRY:
             await _copy(live, fresh, table)
         database = await stack.enter_async_context(open_database(replace(settings.postgres, dsn=dsn, connections_max=2)))
         pages, events = await _replay(client, database, targets, lambda pages: progress(pages, info.state.messages))
+        await fresh.execute("ANALYZE")
         drawn = await _draw_up(live, database)
         since = await _begins(live, client, info, targets)
         days = timedelta(days=settings.postgres.telemetry_days - 1)

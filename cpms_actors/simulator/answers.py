@@ -9,14 +9,17 @@ from cpms_actors.simulator.desk import Present
 from cpms_actors.simulator.firmware import Firmware
 from cpms_actors.simulator.options import Options
 from cpms_actors.simulator.outbox import Call, Outbox, Purpose
-from cpms_actors.simulator.queue import Kind
+from cpms_actors.simulator.queue import Kind, TransactionMessage
 from cpms_actors.simulator.registration import Registration
 from cpms_actors.simulator.session import Session, StopReason
 from cpms_actors.simulator.words import Words
 
 
 class Answers:
-    """Reads answers for one charge point. `on_accepted` is called when a boot is; `fail` notes what went wrong."""
+    """Reads answers for one charge point.
+
+    `on_accepted` is called when a boot is, `on_acknowledged` with each transaction message; `fail` notes what went wrong.
+    """
 
     def __init__(
         self,
@@ -28,11 +31,12 @@ class Answers:
         registration: Registration,
         firmware: Firmware,
         on_accepted: Callable[[], None],
+        on_acknowledged: Callable[[TransactionMessage], None],
         fail: Callable[[str], None],
     ) -> None:
         self._options, self._words, self._present = options, words, present
         self._connectors, self._outbox, self._registration, self._firmware = connectors, outbox, registration, firmware
-        self._on_accepted, self._fail = on_accepted, fail
+        self._on_accepted, self._on_acknowledged, self._fail = on_accepted, on_acknowledged, fail
 
     def is_unheard(self, call: Call) -> bool:
         """Whether the quirk `loses_answers_to` swallows this answer."""
@@ -92,6 +96,7 @@ class Answers:
         session = message.session
         if message.kind is Kind.START:
             session.transaction = session.transaction or answer.transaction
+        self._on_acknowledged(message)
         if answer.status is None or message.kind is Kind.END:
             return
         session.authorization = answer.status

@@ -11,7 +11,7 @@ time, the offline queue), and this file: the link, the boot, and the answers. Wh
 A connection that comes back needs no BootNotification (OCPP-J 1.6 section 5.4); a power cycle and a reset do.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from random import Random
 
 import msgspec
@@ -55,7 +55,10 @@ class Counts(Struct):
 
 
 class ChargePoint:
-    """One charge point and its drivers. `facts` grows by one per finished session; a shell that runs for days may empty it."""
+    """One charge point and its drivers. `facts` grows by one per finished session; a shell that runs for days may empty it.
+
+    `on_acknowledged` is called with each transaction message that the server has answered, when its session knows the answer.
+    """
 
     def __init__(
         self,
@@ -65,6 +68,7 @@ class ChargePoint:
         options: Options = Options(),  # noqa: B008 a frozen struct
         random: Random | None = None,
         remote_plan: SessionPlan = REMOTE_PLAN,
+        on_acknowledged: Callable[[TransactionMessage], None] = lambda _: None,
     ) -> None:
         self.identity, self.version, self.options = identity, version, options
         self.words: Words = Words16(identity, options) if version == "1.6" else Words2(version, identity, options)
@@ -82,7 +86,7 @@ class ChargePoint:
         self._firmware = Firmware(options, self._outbox)
         parts = (options, self.words, self._present, self._connectors, self._outbox, self._registration, self._firmware)
         self._desk = Desk(*parts)
-        self._answers = Answers(*parts, self._accepted, self._fail)
+        self._answers = Answers(*parts, self._accepted, on_acknowledged, self._fail)
         self._opened = False
         self._reported: dict[int, str] = {}
         self._outputs: list[Output] = []
@@ -197,6 +201,10 @@ class ChargePoint:
         if evse in self.sessions:
             self._connectors.unplug(self.sessions[evse], self._present.at)
         return self._turn(now)
+
+    def dismiss_drivers(self) -> None:
+        """No further plan is carried out: when the sessions at the connectors are over and told, the charge point has finished."""
+        self._connectors.dismiss()
 
     # -- what the connectors report (Reporter) ----------------------------------------------------------------------------------
 

@@ -75,6 +75,11 @@ class Connectors:
         """The charge point is accepted for the first time: the first driver is on the way."""
         self._schedule(at)
 
+    def dismiss(self) -> None:
+        """The drivers who are still to come stay away."""
+        self._plans.clear()
+        self._plan_at, self._stale = None, True
+
     def next_due(self) -> int | None:
         """The next moment at which something happens by plan."""
         if self._stale:

@@ -192,7 +192,12 @@ RULES: Final = (
 
 
 async def find(connection: Connection, rule: Rule, tenant: str, *, since: int, limit: int) -> tuple[int, list[Difference]]:
-    """How much a rule finds in a tenant's sessions that started at `since` (ms) or later, and the first `limit` of it."""
+    """How much a rule finds in a tenant's sessions that started at `since` (ms) or later, and the first `limit` of it.
+
+    In a transaction, for the rest of which tables are joined as wholes: where it has no statistics (a crash has autovacuum forget what
+    it was to look at) the planner takes a table for small, and holds each row against all others.
+    """
+    await connection.execute("SET LOCAL enable_nestloop = off")
     rows = await connection.fetch(
         f"SELECT f.*, count(*) OVER () AS found FROM ({rule.sql}) f ORDER BY session_id, cdr LIMIT $3",  # rules of ours
         tenant,

@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import anyio
 import asyncpg
 import nats
 import pytest
@@ -17,10 +18,12 @@ from nats.errors import Error as NatsError
 from nats.errors import NoServersError
 
 from cpms_actors.base.errors import OperatorError
+from cpms_actors.base.settings import Gateway, Nats, Settings
 from cpms_actors.bus.client import subscribed
-from cpms_actors.node import broker, database
+from cpms_actors.node import broker, database, stack
 from cpms_actors.node.data_dir import DataDir
 from cpms_actors.node.servers import nats_server, postgres_server
+from supervisors.supervisor import Supervisor
 
 
 @pytest.fixture
@@ -172,6 +175,42 @@ asyncio.run(main())
     asyncio.run(scenario())
     with pytest.raises(ProcessLookupError):
         os.kill(left, 0)
+
+
+def test_a_postmaster_that_is_killed_while_a_query_computes_is_back_at_the_first_try(folder: Path) -> None:
+    """Its backend, which notices nothing for many seconds, would keep the next one out, until the supervisor gave up."""
+    settings = Settings(nats=Nats(url="nats://elsewhere:4222"), gateway=Gateway(port=0))
+    data = DataDir(folder)
+    data.make()
+    prepared = stack.prepare(settings, stack.Plan(), {}, data)
+
+    async def scenario() -> None:
+        supervisor = Supervisor("servers", prepared.servers)
+        async with anyio.create_task_group() as group:
+            await group.start(supervisor.run)
+            busy = await asyncpg.connect(prepared.settings.postgres.dsn)
+            computing = asyncio.create_task(busy.fetchval("SELECT count(*) FROM generate_series(1, 2000000000)"))
+            await asyncio.sleep(0.5)
+            os.kill(int((data.postgres / "postmaster.pid").read_text().split("\n", 1)[0]), signal.SIGKILL)
+            with pytest.raises((asyncpg.PostgresError, OSError)):
+                await computing
+            async with asyncio.timeout(30):
+                while supervisor.statistics().restarts == 0 or not supervisor.running():
+                    await asyncio.sleep(0.05)
+                while True:
+                    try:
+                        again = await asyncpg.connect(prepared.settings.postgres.dsn)
+                    except (OSError, asyncpg.PostgresError):
+                        await asyncio.sleep(0.1)
+                    else:
+                        break
+            await again.close()
+            restarts.append(supervisor.statistics().restarts)
+            group.cancel_scope.cancel()
+
+    restarts: list[int] = []
+    asyncio.run(scenario())
+    assert restarts == [1]
 
 
 def test_a_cluster_of_another_version_is_refused(folder: Path) -> None:

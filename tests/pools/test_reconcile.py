@@ -238,3 +238,21 @@ async def test_another_tenant_is_left_alone_and_one_that_is_not_there_is_refused
     other = await ask("reconcile", tenant="other", repair=True)
     assert (other["sessions"], other["found"], other["repaired"]) == (0, 0, 0)
     assert (await ask("reconcile", tenant="ghost"))["code"] == "unknown-tenant"
+
+
+async def test_a_crowd_of_sessions_is_looked_at_although_postgres_has_no_statistics_of_it(ask: Ask, owner: Owner) -> None:
+    """Joined row by row it would take longer than a statement may."""
+    await ask("tenant.add", id="crowd")
+    await owner.execute(
+        "WITH crowd AS ("
+        "  INSERT INTO sessions (tenant_id, charger, transaction, evse, connector, status, started_at, ended_at, meter_start_wh,"
+        "    meter_stop_wh, energy_wh, version, rated_version, marks)"
+        "  SELECT 'crowd', 'CROWD-' || n % 100, n, 1, 1, 'Ended', now() - interval '1 day' + n * interval '1 second',"
+        "    now() - interval '23 hours' + n * interval '1 second', n, n + 1, 1, 1, 1, '{}' FROM generate_series(1, 5000) n RETURNING *"
+        "), named AS (INSERT INTO session_transactions SELECT tenant_id, charger, transaction, id FROM crowd)"
+        "INSERT INTO cdrs (tenant_id, id, session_id, session_version, charger, started_at, ended_at, energy_wh, charging_s, parking_s,"
+        "  currency, total_excl_minor, tax_minor, total_incl_minor, detail, created_at)"
+        "SELECT tenant_id, gen_random_uuid(), id, 1, charger, started_at, ended_at, 1, 1, 0, 'EUR', 1, 0, 1, '{}', now() FROM crowd"
+    )
+    answer = await ask("reconcile", tenant="crowd")
+    assert (answer["sessions"], answer["cdrs"], answer["found"]) == (5_000, 5_000, 0)

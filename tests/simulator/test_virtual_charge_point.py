@@ -12,6 +12,7 @@ from cpms_actors.base.time import parse_rfc3339
 from cpms_actors.ocpp.catalogue import actions
 from cpms_actors.simulator.charge_point import ChargePoint
 from cpms_actors.simulator.options import VERSIONS, Options, Outage, Quirks
+from cpms_actors.simulator.queue import TransactionMessage
 from cpms_actors.simulator.session import SessionPlan
 
 T0 = 1_767_225_600_000
@@ -169,6 +170,35 @@ def test_an_authorization_that_outlives_the_driver_starts_nothing(bench: Any) ->
     b.do(b.point.unplug(1, b.now))
     b.run()
     assert b.of("StartTransaction") == []
+
+
+@versions
+def test_an_acknowledged_message_is_reported_once_with_the_transaction_that_its_answer_named(bench: Any, version: Any) -> None:
+    """Also when the answer came at the second try only: what was not answered is not reported."""
+    heard: list[tuple[str, str | None, int]] = []
+
+    def remember(message: TransactionMessage) -> None:
+        heard.append((message.kind.value, message.session.transaction, message.sample.register_wh))
+
+    lost = frozenset({"StartTransaction", "TransactionEvent"})
+    options = Options(call_timeout_s=3, quirks=Quirks(loses_answers_to=lost))
+    b = bench(ChargePoint("CP1", version, [PLAN], options, on_acknowledged=remember))
+    b.run()
+    (facts,) = b.point.facts
+    assert [kind for kind, _, _ in heard] == ["start", *["update"] * 4, "end"]
+    assert {transaction for _, transaction, _ in heard} == {facts.transaction}
+    assert [register for _, _, register in heard] == [register for _, register in facts.register]
+    assert len(b.of(*MONEY)) == len(heard) + 1
+
+
+@versions
+def test_when_the_drivers_stay_away_what_runs_is_carried_out_and_told(bench: Any, version: Any) -> None:
+    b = bench(ChargePoint("CP1", version, [PLAN] * 3))
+    b.run(stop=lambda: bool(b.of("StartTransaction", "TransactionEvent")))
+    b.point.dismiss_drivers()
+    b.run()
+    assert [facts.outcome for facts in b.point.facts] == ["completed"]
+    assert b.point.finished
 
 
 # -- offline -----------------------------------------------------------------------------------------------------------------------
