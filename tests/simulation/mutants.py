@@ -154,16 +154,10 @@ MUTANTS = (
         "    order = body.at",
     ),
     Mutant(
-        "a stop before its start is not kept",
+        "an update before its start is not kept",
         "cpms_actors/domain/charging.py",
-        "        if body.seq is None:\n            return _stop_of_none(body)\n        session = _opened(event, body, None)\n",
-        "        return _stop_of_none(body)\n",
-    ),
-    Mutant(
-        "the last reading counts by its arrival",
-        "cpms_actors/domain/registers.py",
-        "        last=_highest(one.last, other.last),\n",
-        "        last=other.last or one.last,\n",
+        "        if body.seq is None:\n            return _readings_of_none(body)\n        session = _opened(event, body, None)\n",
+        "        return _readings_of_none(body)\n",
     ),
     Mutant(
         "the start's register is the last one that came",

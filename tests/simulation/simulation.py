@@ -143,6 +143,8 @@ async def _faults(system: System, calls: Counter[str]) -> None:
             _ask(system, calls)
         else:
             kind(system)  # type: ignore[operator]
+    if chance.random() < 0.5:
+        _part_worker(system)  # what it says afterwards is the last that is heard
 
 
 def _living(system: System) -> list[Worker]:
