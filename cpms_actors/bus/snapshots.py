@@ -21,6 +21,7 @@ from cpms_actors.base.errors import CpmsError, Unavailable
 
 CHUNK_BYTES: Final = 128 * 1024  # well below what any broker takes in one message
 SILENT_S: Final = 30.0
+MADE_S: Final = 600.0  # the broker reads all of a stream before it says that it has it
 _FINE: Final = (None, "200", "204")  # how the last message of a snapshot says that it is whole
 
 
@@ -118,13 +119,13 @@ async def put_back(client: Client, stream: str, snapshot: Snapshot, chunks: Iter
         where = (await _ask(client, f"$JS.API.STREAM.RESTORE.{stream}", request)).deliver_subject
         for chunk in chunks:
             await _ask(client, where, chunk)
-        await _ask(client, where, b"")
+        await _ask(client, where, b"", MADE_S)
     except (NatsError, TimeoutError, OSError) as error:
         raise Unavailable(f"{stream} cannot be restored: {error!r}") from error
 
 
-async def _ask(client: Client, subject: str, request: bytes) -> _Answer:
-    data = (await client.request(subject, request, timeout=SILENT_S)).data
+async def _ask(client: Client, subject: str, request: bytes, timeout_s: float = SILENT_S) -> _Answer:
+    data = (await client.request(subject, request, timeout=timeout_s)).data
     answer = _read_answer(data) if data.startswith(b"{") else _Answer()
     if answer.error is not None:
         raise Unavailable(f"the broker refuses {subject}: {answer.error.description}")

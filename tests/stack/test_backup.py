@@ -116,12 +116,12 @@ def tables_of(cpms: RunningCpms) -> dict[str, Any]:
     return {table["table"]: table["stored"] for table in said["tables"]}
 
 
-def restored(machine: Path, folder: Path, *options: str) -> "subprocess.CompletedProcess[str]":
+def restored(machine: Path, folder: Path, *options: str, **variables: str) -> "subprocess.CompletedProcess[str]":
     """`cpms restore`, in a directory of its own."""
     machine.mkdir(exist_ok=True)
     environment = {name: value for name, value in os.environ.items() if not name.startswith("CPMS_")}
     command = [sys.executable, "-m", "cpms_actors.cli.main", "restore", str(folder), *options]
-    return subprocess.run(command, cwd=machine, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(command, cwd=machine, env=environment | variables, capture_output=True, text=True, timeout=60, check=False)
 
 
 def test_what_was_said_behind_the_tables_is_in_the_journal_only(copied: Copied) -> None:
@@ -155,8 +155,17 @@ def test_an_empty_machine_goes_on_where_the_backup_ends(copied: Copied, scratch:
         found = json.loads(cpms.cli("reconcile", "--json").stdout)
         assert [rule for rule in found["rules"] if rule["found"]] == []
         assert "outdated_owner_writes" not in "".join(cpms.log())
+        refused_while_it_runs(machine, copied.folder)
     finally:
         cpms.close()
+
+
+def refused_while_it_runs(machine: Path, folder: Path) -> None:
+    """Whether restore is to use the directory of the stack, or is told of its servers."""
+    assert "a stack already runs in" in restored(machine, folder).stderr
+    to = attached(machine)
+    servers = {"CPMS_NATS_URL": to.nats.url, "CPMS_POSTGRES_DSN": to.postgres.dsn, "CPMS_POSTGRES_OWNER_DSN": to.postgres.owner_dsn}
+    assert "stop them, restore, and start them again" in restored(machine, folder, **servers).stderr
 
 
 async def go_on(cpms: RunningCpms, session: Session16) -> None:
