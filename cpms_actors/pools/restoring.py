@@ -66,8 +66,8 @@ def credential_key(folder: Path, manifest: Manifest) -> str:
 async def restore(settings: Settings, folder: Path, manifest: Manifest, *, say: Say) -> None:
     """Put back what `checked` has found good.
 
-    Raises OperatorError when the system is not empty or something of it runs, Unavailable without NATS or Postgres. Whatever it raises,
-    the system is empty then, and a restore can begin again.
+    Raises OperatorError when the system is not empty or something of it runs, Unavailable without NATS or Postgres. The system is empty
+    then, and a restore can begin again; only if the last migrations fail is all there, and `cpms migrate` goes on.
     """
     if not settings.postgres.owner_dsn:
         raise OperatorError("owner_dsn", "set CPMS_POSTGRES_OWNER_DSN to the database, as the role that owns it")

@@ -98,7 +98,7 @@ def attached(machine: Path) -> Settings:
 
 def connected(cpms: RunningCpms) -> list[str]:
     said = json.loads(cpms.cli("charger", "list", "--json").stdout)
-    return [charger["id"] if "id" in charger else charger["charger"] for charger in said["chargers"] if charger["connected"]]
+    return [charger["charger"] for charger in said["chargers"] if charger["connected"]]
 
 
 async def last_block(machine: Path) -> int:
