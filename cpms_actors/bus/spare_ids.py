@@ -17,6 +17,7 @@ KEY: Final = "spare_ids"
 FIRST: Final = 2_000_000_000
 LAST: Final = 2**31 - 1
 TRIES: Final = 8
+SKIPPED: Final = 1_000_000  # after a restore
 
 
 async def lease(bucket: KeyValue) -> IdBlock:
@@ -36,3 +37,13 @@ async def lease(bucket: KeyValue) -> IdBlock:
             continue
         return IdBlock(first, last)
     raise Unavailable("the spare transaction ids are contended; try again")
+
+
+async def skip(bucket: KeyValue) -> None:
+    """Go far ahead: chargers may hold ids that were leased after what is known here."""
+    try:
+        entry = await bucket.get(KEY)
+        first, revision = int(entry.value or b"0"), entry.revision
+    except KeyNotFoundError:
+        first, revision = FIRST, 0
+    await bucket.update(KEY, str(min(first + SKIPPED, LAST)).encode(), last=revision)

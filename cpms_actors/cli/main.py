@@ -20,7 +20,7 @@ from typing import Annotated, Final, NoReturn
 import typer
 
 from cpms_actors.base.errors import CpmsError, OperatorError
-from cpms_actors.cli import operators, rebuild, simulate, stack
+from cpms_actors.cli import backup, operators, rebuild, simulate, stack
 
 BUG: Final = 1
 UNAVAILABLE: Final = 3
@@ -36,6 +36,7 @@ app = typer.Typer(
 stack.mount(app)
 operators.mount(app)
 rebuild.mount(app)
+backup.mount(app)
 simulate.mount(app)
 
 

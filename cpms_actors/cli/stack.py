@@ -159,6 +159,11 @@ def _settings(data: Path | None, host: str | None, port: int | None) -> Settings
     return settings
 
 
+def with_data(data: Path | None) -> Settings:
+    """The settings of a system that does not run yet, whose data lie in this directory."""
+    return _settings(data, None, None)
+
+
 def attached() -> Settings:
     """The settings of a process that joins a stack: where they name no servers, those of the stack that runs here."""
     from cpms_actors.node.data_dir import attach

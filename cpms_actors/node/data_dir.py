@@ -101,6 +101,10 @@ class DataDir:
             self._write("secrets.json", kept)
         return kept
 
+    def adopt(self, credential_key: str) -> None:
+        """Take over the key of another deployment, by which its chargers' passwords are known."""
+        self._write("secrets.json", replace(self.secrets(), credential_key=credential_key))
+
     def port(self, server: str, asked: int = 0) -> int:
         """A port for a server: the one asked for, else the one it had last if that is free, else a free one."""
         last = (self._read("ports.json", Ports) or Ports()).last

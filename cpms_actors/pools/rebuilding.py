@@ -37,10 +37,10 @@ from cpms_actors.store.cdrs import Claimed
 from cpms_actors.store.comparing import Checksum, Differing, Horizon
 from cpms_actors.store.database import Connection, Database, open_database
 from cpms_actors.store.migrate import migrate
+from cpms_actors.store.owning import Owner, as_owner
 
 DATABASE: Final = "cpms_rebuild"
 LOCK: Final = 0x7265_6275  # "rebu": one rebuild at a time
-_CONNECT_S: Final = 10.0
 _RATED_AT_ONCE: Final = 100
 _FOR_LONG_S: Final = 7 * 86_400.0  # nobody else claims lanes there
 _FOLD_LAG: Final = timedelta(hours=1)  # what came in the first hour of a purged journal may belong to pages that are gone
@@ -50,8 +50,6 @@ _REGISTRY: Final = ("tenants", "sites", "chargers", "tokens", "tariffs", "tariff
 _LIVE: Final = (
     "vendor", "reported_model", "serial", "firmware", "ocpp", "connected", "connection", "last_seen_at", "booted_at", "boot_status"
 )  # fmt: skip
-
-Owner: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
 
 class Table(Struct, frozen=True):
@@ -99,12 +97,12 @@ async def rebuild(settings: Settings, *, limit: int, progress: Progress) -> Rebu
 
 async def _rebuild(settings: Settings, client: Client, limit: int, progress: Progress) -> Rebuilt:
     async with AsyncExitStack() as stack:
-        live = await stack.enter_async_context(_owner(settings.postgres.owner_dsn))
+        live = await stack.enter_async_context(as_owner(settings.postgres.owner_dsn))
         if not await live.fetchval("SELECT pg_try_advisory_lock($1)", LOCK):
             raise OperatorError("rebuild", "another `cpms rebuild` is under way; wait for it")
         dsn = await stack.enter_async_context(_empty_database(live, settings.postgres.owner_dsn))
         await migrate(dsn)
-        fresh = await stack.enter_async_context(_owner(dsn))
+        fresh = await stack.enter_async_context(as_owner(dsn))
         await stack.enter_async_context(live.transaction(isolation="repeatable_read", readonly=True))
         info = await client.jetstream().stream_info(subjects.JOURNAL_STREAM)
         targets = await offsets.folded(live, stream_name(info))  # the snapshot is taken here
@@ -123,24 +121,10 @@ async def _rebuild(settings: Settings, client: Client, limit: int, progress: Pro
 
 
 @asynccontextmanager
-async def _owner(dsn: str) -> AsyncIterator[Owner]:
-    try:
-        connection: Owner = await asyncpg.connect(dsn, timeout=_CONNECT_S, server_settings={"timezone": "UTC"})
-    except (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatalogNameError) as error:
-        raise OperatorError("postgres-owner", f"Postgres refuses the owner: {error}; correct CPMS_POSTGRES_OWNER_DSN") from None
-    except (OSError, asyncpg.PostgresError, TimeoutError) as error:
-        raise Unavailable(f"no Postgres: {error}") from error
-    try:
-        yield connection
-    finally:
-        await connection.close()
-
-
-@asynccontextmanager
 async def _empty_database(live: Owner, dsn: str) -> AsyncIterator[str]:
     """An empty database beside the one in use, until the block ends; one that a killed rebuild has left goes first."""
     parts = urlsplit(dsn)
-    async with _owner(dsn) as owner:  # the other connection will be in a transaction, where none can be made or dropped
+    async with as_owner(dsn) as owner:  # the other connection will be in a transaction, where none can be made or dropped
         try:
             await owner.execute(f"DROP DATABASE IF EXISTS {DATABASE} WITH (FORCE)")
             await owner.execute(f"CREATE DATABASE {DATABASE}")
@@ -241,16 +225,16 @@ async def _draw_up_one(live: Owner, connection: Connection, claimed: Claimed) ->
 
 async def _begins(live: Owner, client: Client, info: StreamInfo, targets: dict[int, int]) -> datetime | None:
     """The moment from which the journal has every fact that is in the database; None: it has them all."""
-    made = info.created or datetime.now(UTC)
-    older = await live.fetchval("SELECT EXISTS (SELECT FROM sessions WHERE created_at < $1)", made)
-    if info.state.first_seq <= 1 and not info.state.num_deleted and not older:
-        return None
-    first = [made]
+    first: list[datetime] = []
     for lane in targets:
         with suppress(NotFoundError):
             page = await client.jetstream().get_msg(subjects.JOURNAL_STREAM, 1, subject=subjects.journal(lane), next=True)
             first += [page.time] if page.time else []
-    return max(first) + _FOLD_LAG
+    made = min([info.created or datetime.now(UTC), *first])  # one that was restored is older than it says
+    older = await live.fetchval("SELECT EXISTS (SELECT FROM sessions WHERE created_at < $1)", made)
+    if info.state.first_seq <= 1 and not info.state.num_deleted and not older:
+        return None
+    return max([made, *first]) + _FOLD_LAG
 
 
 async def _compare(live: Owner, fresh: Owner, table: str, horizon: Horizon, limit: int) -> Table:

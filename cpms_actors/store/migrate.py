@@ -97,8 +97,8 @@ def pending(known: list[Migration], applied: dict[int, str]) -> list[Migration]:
     return waiting
 
 
-async def migrate(owner_dsn: str, folder: Traversable | None = None) -> list[str]:
-    """Bring the database up to this release; the names of what was applied now, `[]` when nothing was left to do.
+async def migrate(owner_dsn: str, folder: Traversable | None = None, *, up_to: int | None = None) -> list[str]:
+    """Bring the database up to this release, or to a migration; the names of what was applied now, `[]` when nothing was left to do.
 
     Raises OperatorError when the files and the database disagree (see `pending`) or the server refuses the owner, Unavailable when no
     server answers. A file that fails leaves no trace; the ones before it stay.
@@ -116,6 +116,8 @@ async def migrate(owner_dsn: str, folder: Traversable | None = None) -> list[str
         await connection.execute(_ROLE)
         rows = await connection.fetch("SELECT version, checksum FROM schema_migrations")
         waiting = pending(known, {row["version"]: row["checksum"] for row in rows})
+        if up_to is not None:
+            waiting = [migration for migration in waiting if migration.version <= up_to]
         for migration in waiting:
             async with connection.transaction():
                 await connection.execute(migration.sql)
