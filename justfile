@@ -61,3 +61,7 @@ bench NAME *ARGS:
 # A storm of chargers on a scratch stack and a verdict, such as `just storm power-outage --chargers 2000 --json`.
 storm NAME *ARGS:
     {{ bin }}/python -m loadtests {{ NAME }} {{ ARGS }}
+
+# Traffic and reconnections for so many minutes, and whether memory and files stay flat, such as `just soak --minutes 10 --json`.
+soak *ARGS:
+    {{ bin }}/python -m loadtests.soak {{ ARGS }}

@@ -126,6 +126,18 @@ def truth(operator: Nats, report: StormReport, chargers: Iterable[str], past_s: 
     return _run(operator, work)
 
 
+def reconcile(operator: Nats) -> list[str]:
+    """What the system's own reconciliation finds, a sentence each: as `cpms reconcile` does it. Raises as `register` does."""
+
+    async def work(desk: _Desk) -> list[str]:
+        found = await desk.ask(verbs.RECONCILE, ledger.Reconcile())
+        return [
+            f"{rule.rule}: session {one.session} of {one.charger}, {one.detail}" for rule in found.rules for one in rule.differences
+        ]
+
+    return _run(operator, work)
+
+
 def operate(operator: Nats, storm: Scenario, chargers: Sequence[str], token: str, ocpp: Ocpp, seconds: float) -> list[str]:
     """What an operator does while the storm is on; the reasons to fail that come of it. Raises as `register` does.
 

@@ -21,10 +21,11 @@ WORDS_MAX: Final = 2000  # of what a stack said that did not start or stop as it
 
 
 class Stack(Struct, frozen=True):
-    """A running system: where chargers dial (without tenant and identity), and its data directory."""
+    """A running system: where chargers dial (without tenant and identity), its data directory, and the process that supervises it."""
 
     url: str
     data: Path
+    pid: int
 
 
 @contextmanager
@@ -52,7 +53,7 @@ def scratch_stack(workers: int = 1) -> Iterator[Stack]:
             str(folder / "data"),
         ]
         with (folder / "log").open("wb") as log, child(command, environment, log) as process:
-            yield Stack(_announced(process, folder / "log"), folder / "data")
+            yield Stack(_announced(process, folder / "log"), folder / "data", process.pid)
         if process.returncode != 0:
             print(f"the scratch stack ended with status {process.returncode}: {_words(folder / 'log')}", file=sys.stderr)
     finally:
