@@ -19,7 +19,9 @@ that maps them ends, any other Python on the machine. Postgres's shared memory h
 counts from when it is first touched.
 
 **Files and threads** are as many as before, for as many connections: the median may have grown by the process's slack in SLACK and no
-more. That is 2 where none is named, for what is open just now.
+more. That is 2 where none is named, for what is open just now. Of Postgres the files of its data are not counted: each of its processes
+keeps every table's and index's open that it has touched, a cache that fills as long as there is one that it has not (and is bounded by
+max_files_per_process). Its sockets and pipes are, so a connection that nobody gives back shows, and so does its process.
 
 **A process** that was replaced meanwhile is a reason by itself: something crashed, and its memory says nothing about growth.
 
@@ -48,7 +50,7 @@ class Slack(Struct, frozen=True):
 
 SLACK: Final = {
     "nats-server": Slack(files=8, threads=8),  # files of streams that are closed when idle; Go's threads, one for each slow write
-    "postgres": Slack(files=128, threads=4),  # all its processes: each caches files of tables; autovacuum comes and goes
+    "postgres": Slack(files=16, threads=4),  # all its processes together: workers of autovacuum and of io come and go
 }
 
 

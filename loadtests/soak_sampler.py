@@ -16,6 +16,7 @@ from loadtests.soak_cycles import CYCLE_S, SAMPLE_AT_S
 from loadtests.soak_rule import Held, Sample
 
 KIB: Final = 1024  # in a MiB
+CACHES_FILES: Final = "postgres"
 JOIN_S_MAX: Final = 10.0
 _COUNTED: Final = frozenset(("Pss_Anon:", "SwapPss:"))
 
@@ -59,7 +60,7 @@ def held(pid: int) -> dict[str, Held]:
     for process in processes:
         try:
             name = name_of(process.cmdline())
-            one = Held(process.pid, memory_mib(process.pid), process.num_fds(), process.num_threads())
+            one = Held(process.pid, memory_mib(process.pid), files(process.pid, name), process.num_threads())
         except (psutil.NoSuchProcess, FileNotFoundError, ProcessLookupError):
             continue
         known = found.get(name)
@@ -82,6 +83,20 @@ def name_of(line: list[str]) -> str:
         if word == "pool":
             return f"{following} pool"
     return "supervisor"
+
+
+def files(pid: int, name: str) -> int:
+    """How many descriptors are open; of Postgres those that are no files of its data."""
+    opened = os.listdir(f"/proc/{pid}/fd")
+    return len(opened) if name != CACHES_FILES else sum(not _is_file(f"/proc/{pid}/fd/{number}") for number in opened)
+
+
+def _is_file(link: str) -> bool:
+    try:
+        target = os.readlink(link)
+    except FileNotFoundError:
+        return True  # closed just now
+    return target.startswith("/") and not target.startswith("/dev/")
 
 
 def memory_mib(pid: int) -> float:

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from random import Random
+from socket import socket
 from tempfile import TemporaryDirectory
 
 import psutil
@@ -19,7 +20,7 @@ from loadtests.report import Billed, ChargerReport, SessionReport, StormReport, 
 from loadtests.soak import as_text, of_cycles, verdict_of
 from loadtests.soak_cycles import CYCLE_S, SCENARIO, cycles, sessions_each
 from loadtests.soak_rule import MEMORY_MIB, PART_LEAST, Held, Sample, are_enough, growth, not_flat
-from loadtests.soak_sampler import held, memory_mib, name_of
+from loadtests.soak_sampler import files, held, memory_mib, name_of
 
 COUNT = 32  # eight minutes
 PART = COUNT // 3
@@ -85,7 +86,8 @@ def test_a_heap_that_fills_and_is_collected_is_flat_and_one_that_also_grows_is_n
         ("worker-1", lambda cycle: 60 + 2 * (cycle > 20), lambda _: 2, None),
         ("worker-1", lambda cycle: 60 + 3 * (cycle > 20), lambda _: 2, "worker-1 has 63 files and had 60; 2 more are allowed"),
         ("worker-1", lambda cycle: 60 - cycle, lambda _: 2, None),
-        ("postgres", lambda cycle: 700 + 3 * cycle, lambda _: 2, None),
+        ("postgres", lambda cycle: 200 + cycle, lambda _: 20, None),
+        ("postgres", lambda cycle: 200, lambda cycle: 20 + cycle, "postgres has 46.5 threads and had 36.5; 4 more are allowed"),
         ("session pool", lambda _: 60, lambda cycle: cycle, "session pool has 26.5 threads and had 16.5; 2 more are allowed"),
     ],
 )
@@ -189,6 +191,13 @@ def test_memory_and_files_are_what_the_kernel_says() -> None:
     assert 24 < after.memory_mib - before.memory_mib < 40
     assert len(block) == 32 << 20
     assert 24 < memory_mib(os.getpid()) < psutil.Process().memory_full_info().pss / 2**20
+
+
+def test_files_of_postgres_are_a_cache_and_its_sockets_are_not(tmp_path: Path) -> None:
+    before = files(os.getpid(), "postgres"), files(os.getpid(), "worker-1")
+    with (tmp_path / "16384").open("w"), socket() as link:
+        assert link.fileno() >= 0
+        assert (files(os.getpid(), "postgres"), files(os.getpid(), "worker-1")) == (before[0] + 1, before[1] + 2)
 
 
 @pytest.fixture
