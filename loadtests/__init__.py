@@ -10,5 +10,5 @@
                               └─▶ the system's own truth, over NATS ─▶ verdict (pure)
 
 What versions of OCPP have of their own is in `dialects`. Locust has a process of its own, because it replaces the standard library's
-sockets by gevent's; asyncio stays in the other.
+sockets by gevent's; asyncio stays in the other. A soak (`soak`) is run in the same way, and besides looks at the system's processes.
 """
