@@ -65,3 +65,7 @@ storm NAME *ARGS:
 # Kills and freezes every process of a scratch stack in turn while chargers charge, and a verdict, such as `just chaos --kills 1000 --json`.
 chaos *ARGS:
     {{ bin }}/python -m loadtests.chaos {{ ARGS }}
+
+# Traffic and reconnections for so many minutes, and whether memory and files stay flat, such as `just soak --minutes 10 --json`.
+soak *ARGS:
+    {{ bin }}/python -m loadtests.soak {{ ARGS }}

@@ -12,5 +12,5 @@
 `python -m loadtests.chaos` has the same chargers and the same stack, and kills what serves them (chaos, chaos_*).
 
 What versions of OCPP have of their own is in `dialects`. Locust has a process of its own, because it replaces the standard library's
-sockets by gevent's; asyncio stays in the other.
+sockets by gevent's; asyncio stays in the other. A soak (`soak`) is run in the same way, and besides looks at the system's processes.
 """
