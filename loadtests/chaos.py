@@ -45,7 +45,9 @@ from loadtests.whole import Whole
 WORKERS: Final = 2
 KILLS_MAX: Final = 100_000
 CHARGERS_MAX: Final = 5_000
-WARM_S: Final = 4.0  # until the first sessions are under way
+PROCESS_SHARE: Final = 0.4  # of the time that the whole stack takes to start, one process does
+RIPE_S: Final = (2.0, 12.0)  # and it is taken for no less and no more
+WARM_S: Final = 3.0  # until the first sessions are under way
 KILL_S_MAX: Final = 6.0  # for one kill, on the average: some of the time everybody is spared
 FINISH_S: Final = 120.0  # for what chargers still have to tell when it is over
 SETTLE_S: Final = 60.0  # for what the pools still have to do
@@ -92,10 +94,10 @@ class Tally:
 class Executioner:
     """Carries out blows on the children of a supervisor, until so many are killed. Whoever is frozen when it ends is thawed."""
 
-    def __init__(self, supervisor: int, random: Random) -> None:
+    def __init__(self, supervisor: int, random: Random, ripe_s: float) -> None:
         self.tally = Tally()
         self._supervisor = psutil.Process(supervisor)
-        self._chooser = Chooser(random)
+        self._chooser = Chooser(random, ripe_s)
         self._frozen: dict[str, tuple[psutil.Process, float]] = {}  # and when it is thawed
 
     def work(self, kills: int, seconds: float) -> None:
@@ -175,6 +177,7 @@ def _run(asked: Asked) -> Outcome:
     began = time.monotonic()
     _say(f"seed {asked.seed}: starting a scratch stack with {WORKERS} workers")
     with scratch_stack(WORKERS, asked.log) as stack:
+        ripe_s = min(RIPE_S[1], max(RIPE_S[0], (time.monotonic() - began) * PROCESS_SHARE))
         operator = desk.operator_of(stack.data)
         dsn = desk.owner_dsn_of(stack.data)
         chargers = tuple(f"CHAOS-{number:05}" for number in range(1, asked.chargers + 1))
@@ -189,7 +192,7 @@ def _run(asked: Asked) -> Outcome:
             sessions_max=20 + round(asked.kills * KILL_S_MAX / SESSION_S),
             finish_s=FINISH_S,
         )
-        executioner = Executioner(stack.pid, Random(asked.seed))
+        executioner = Executioner(stack.pid, Random(asked.seed), ripe_s)
         with _charging(order) as process:
             try:
                 _chaos(asked, executioner)
