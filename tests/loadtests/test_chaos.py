@@ -27,7 +27,7 @@ HEARD = [
     Acknowledged("end", "7", 2_000, 1_100, "Transaction.End"),
 ]
 CAR = Told("7", 1_000, 2_000, 1_000, 1_100)
-CHARGER = Remembered("A", "1.6", True, 0, HEARD, [CAR], 0, 1, 0, 0, [])
+CHARGER = Remembered("A", "1.6", True, 0, HEARD, [CAR], {}, 1, 0, 0, [])
 MEMORY = Memory([CHARGER], [])
 SESSION = Stored(1, "A", "Ended", 1_000, 2_000, 1_000, 1_100, 100)
 KEPT = (1, 1_500, 1_040, "Sample.Periodic")
