@@ -21,6 +21,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -45,10 +46,12 @@ from loadtests.whole import Whole
 WORKERS: Final = 2
 KILLS_MAX: Final = 100_000
 CHARGERS_MAX: Final = 5_000
-WARM_S: Final = 4.0  # until the first sessions are under way
+PROCESS_SHARE: Final = 0.4  # of the time that the whole stack takes to start, one process does
+RIPE_S: Final = (2.0, 12.0)  # and it is taken for no less and no more
+WARM_S: Final = 3.0  # until the first sessions are under way
 KILL_S_MAX: Final = 6.0  # for one kill, on the average: some of the time everybody is spared
-FINISH_S: Final = 120.0  # for what chargers still have to tell when it is over
-SETTLE_S: Final = 60.0  # for what the pools still have to do
+FINISH_S: Final = 300.0  # for what chargers still have to tell when it is over; on a busy machine that is much
+SETTLE_S: Final = 180.0  # for what the pools still have to do
 REPORT_S: Final = 60.0
 SESSION_S: Final = 3.0  # shorter than any of them is on the average
 LOOK_S: Final = 0.05
@@ -92,10 +95,10 @@ class Tally:
 class Executioner:
     """Carries out blows on the children of a supervisor, until so many are killed. Whoever is frozen when it ends is thawed."""
 
-    def __init__(self, supervisor: int, random: Random) -> None:
+    def __init__(self, supervisor: int, random: Random, ripe_s: float) -> None:
         self.tally = Tally()
         self._supervisor = psutil.Process(supervisor)
-        self._chooser = Chooser(random)
+        self._chooser = Chooser(random, ripe_s)
         self._frozen: dict[str, tuple[psutil.Process, float]] = {}  # and when it is thawed
 
     def work(self, kills: int, seconds: float) -> None:
@@ -175,6 +178,7 @@ def _run(asked: Asked) -> Outcome:
     began = time.monotonic()
     _say(f"seed {asked.seed}: starting a scratch stack with {WORKERS} workers")
     with scratch_stack(WORKERS, asked.log) as stack:
+        ripe_s = min(RIPE_S[1], max(RIPE_S[0], (time.monotonic() - began) * PROCESS_SHARE))
         operator = desk.operator_of(stack.data)
         dsn = desk.owner_dsn_of(stack.data)
         chargers = tuple(f"CHAOS-{number:05}" for number in range(1, asked.chargers + 1))
@@ -189,7 +193,7 @@ def _run(asked: Asked) -> Outcome:
             sessions_max=20 + round(asked.kills * KILL_S_MAX / SESSION_S),
             finish_s=FINISH_S,
         )
-        executioner = Executioner(stack.pid, Random(asked.seed))
+        executioner = Executioner(stack.pid, Random(asked.seed), ripe_s)
         with _charging(order) as process:
             try:
                 _chaos(asked, executioner)
@@ -278,7 +282,7 @@ def _outcome(asked: Asked, memory: Memory, finding: Finding, tally: Tally, cdrs:
         connections=sum(one.connections for one in memory.chargers),
         unanswered=sum(one.unanswered for one in memory.chargers),
         errors=sum(one.errors for one in memory.chargers),
-        refused=sum(one.refused for one in memory.chargers),
+        refused=dict(sum((Counter(one.refused) for one in memory.chargers), Counter())),
         settle_s=round(settle_s, 1),
         seconds=round(seconds, 1),
         seed=asked.seed,
@@ -311,6 +315,7 @@ def _arguments() -> Asked:
 
 def _as_text(outcome: Outcome) -> str:
     rows = [f"  {name:<16} {counts['kills']:>6} {counts['freezes']:>8}" for name, counts in outcome.by_process.items()]
+    told = "".join(f", {count} {status}" for status, count in sorted(outcome.refused.items()))
     lines = [
         f"  {'process':<16} {'killed':>6} {'frozen':>8}",
         *rows,
@@ -321,7 +326,7 @@ def _as_text(outcome: Outcome) -> str:
         f"  {outcome.lost} lost, {outcome.doubled} doubled; {outcome.sessions} sessions, {outcome.cdrs} charge detail records, "
         f"{outcome.energy_wh / 1000:.3f} kWh",
         f"  {outcome.chargers} chargers connected {outcome.connections} times, waited in vain for {outcome.unanswered} answers, heard "
-        f"{outcome.errors} errors; {outcome.refused} drivers were turned away",
+        f"{outcome.errors} errors; {sum(outcome.refused.values())} drivers were turned away{told}",
         f"  {outcome.seconds} s in all, {outcome.settle_s} s of them for the bills",
         *(f"  because {reason}" for reason in outcome.reasons),
     ]

@@ -6,7 +6,7 @@ within half a minute gives up, as it should. Nobody has to bear a machine that k
 
 - a process is killed IN_A_ROW times as soon as chance wants it; then it is left alone until it has lived SETTLED_S, after which its
   supervisor starts it at once again. Without that all of them would soon be waiting for their next start, and nothing would be tested.
-  For the same reason one that has just been started is hit less often than one that has been there for RIPE_S;
+  For the same reason one that has just been started is spared more often than one that has had the time to be of use;
 - the children of one supervisor are killed PER_WINDOW times within WINDOW_S at most, which leaves it a start that fails by itself.
 """
 
@@ -18,14 +18,13 @@ from typing import Final, Literal
 from msgspec import Struct
 
 IN_A_ROW: Final = 3
-RIPE_S: Final = 10.0
-YOUNG_S: Final = 0.5  # what a process counts for that was started this moment
+YOUNG_SHARE: Final = 0.15  # of the blows that would hit a process that was started this moment, so many do
 SETTLED_S: Final = 32.0  # a supervisor forgets what was before when a child has lasted for 30
 PER_WINDOW: Final = 4  # of the five restarts that are allowed
 WINDOW_S: Final = 32.0
 KILLS_SHARE: Final = 0.7  # of all blows
 FREEZE_S: Final = (0.5, 6.0)  # a worker's lease ends after three
-PAUSE_S: Final = (0.4, 1.4)  # between two blows
+PAUSE_S: Final = (0.3, 1.3)  # between two blows
 
 # Two servers are children of one supervisor; every other process has a supervisor of its own.
 _SHARED: Final = {"nats-server": "servers", "postgres": "servers"}
@@ -44,10 +43,11 @@ class Blow(Struct, frozen=True):
 
 
 class Chooser:
-    """Draws the blows. Moments in seconds on one clock."""
+    """Draws the blows. Moments in seconds on one clock; `ripe_s`: after so long a process is of use, on this machine today."""
 
-    def __init__(self, random: Random) -> None:
+    def __init__(self, random: Random, ripe_s: float) -> None:
         self._random = random
+        self._ripe_s = ripe_s
         self._in_a_row: dict[str, int] = {}
         self._killed_at: dict[str, deque[float]] = {}  # by supervisor; at most PER_WINDOW each
 
@@ -56,16 +56,20 @@ class Chooser:
         return self._random.uniform(*PAUSE_S)
 
     def draw(self, now: float, born_at: Mapping[str, float]) -> Blow | None:
-        """The next blow, of those who are there and not frozen, by when they were started; None when nobody is."""
-        kill, chance, seconds = self._random.random() < KILLS_SHARE, self._random.random(), self._random.uniform(*FREEZE_S)
+        """The next blow, of those who are there and not frozen, by when they were started; None when this time nobody is hit."""
+        kill, chance, mercy = self._random.random() < KILLS_SHARE, self._random.random(), self._random.random()
+        seconds = self._random.uniform(*FREEZE_S)
         mortal = [name for name in sorted(born_at) if self._may_kill(name, now, now - born_at[name])] if kill else []
         victims = mortal or sorted(born_at)
         if not victims:
             return None
-        victim = _weighed(chance, {name: min(RIPE_S, max(YOUNG_S, now - born_at[name])) for name in victims})
+        victim = victims[int(chance * len(victims))]
+        age_s = now - born_at[victim]
+        if mercy > max(YOUNG_SHARE, age_s / self._ripe_s):
+            return None
         if not mortal:
             return Blow(victim, round(seconds, 2))
-        self._note(victim, now, now - born_at[victim])
+        self._note(victim, now, age_s)
         return Blow(victim, None)
 
     def _may_kill(self, name: str, now: float, age_s: float) -> bool:
@@ -77,14 +81,3 @@ class Chooser:
     def _note(self, name: str, now: float, age_s: float) -> None:
         self._in_a_row[name] = 1 if age_s >= SETTLED_S else self._in_a_row.get(name, 0) + 1
         self._killed_at.setdefault(_SHARED.get(name, name), deque(maxlen=PER_WINDOW)).append(now)
-
-
-def _weighed(chance: float, weights: Mapping[str, float]) -> str:
-    """One of them, by a chance from 0 up to 1."""
-    rest = chance * sum(weights.values())
-    *others, last = weights
-    for name in others:
-        rest -= weights[name]
-        if rest < 0:
-            return name
-    return last

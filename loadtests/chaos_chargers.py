@@ -95,7 +95,7 @@ class Witness:
             waiting=point.queue_length,
             acknowledged=self.acknowledged,
             sessions=told,
-            refused=sum(one.authorization not in ("Accepted", None) for one in facts),
+            refused=Counter(one.authorization for one in facts if one.authorization not in ("Accepted", None)),
             connections=point.counts.connections,
             unanswered=point.counts.timeouts,
             errors=point.counts.errors,

@@ -37,7 +37,7 @@ class Told(Struct, frozen=True, array_like=True, gc=False):
 
 
 class Remembered(Struct, frozen=True):
-    """One charger's memory. `waiting`: messages that were never acknowledged; `refused`: drivers who were told that they may not."""
+    """One charger's memory. `waiting`: messages that were never acknowledged; `refused`: drivers, by what they were told."""
 
     identity: str
     version: str
@@ -45,7 +45,7 @@ class Remembered(Struct, frozen=True):
     waiting: int
     acknowledged: list[Acknowledged]
     sessions: list[Told]
-    refused: int
+    refused: dict[str, int]
     connections: int
     unanswered: int
     errors: int
@@ -124,7 +124,7 @@ class Outcome(Struct, frozen=True):
     connections: int
     unanswered: int
     errors: int
-    refused: int
+    refused: dict[str, int]
     settle_s: float
     seconds: float
     seed: int

@@ -27,7 +27,7 @@ HEARD = [
     Acknowledged("end", "7", 2_000, 1_100, "Transaction.End"),
 ]
 CAR = Told("7", 1_000, 2_000, 1_000, 1_100)
-CHARGER = Remembered("A", "1.6", True, 0, HEARD, [CAR], 0, 1, 0, 0, [])
+CHARGER = Remembered("A", "1.6", True, 0, HEARD, [CAR], {}, 1, 0, 0, [])
 MEMORY = Memory([CHARGER], [])
 SESSION = Stored(1, "A", "Ended", 1_000, 2_000, 1_000, 1_100, 100)
 KEPT = (1, 1_500, 1_040, "Sample.Periodic")
@@ -74,14 +74,15 @@ def test_whoever_has_not_told_everything_is_a_reason() -> None:
 @pytest.mark.parametrize("seed", range(20))
 def test_no_supervisor_is_driven_to_give_up_and_everybody_is_hit(seed: int) -> None:
     """In ten minutes in which everything is back at once."""
-    chooser, now = Chooser(Random(seed)), 0.0
+    chooser, now = Chooser(Random(seed), 6.0), 0.0
     born_at = dict.fromkeys(EVERYBODY, 0.0)
     kills: dict[str, list[float]] = {name: [] for name in EVERYBODY}
     frozen: Counter[str] = Counter()
     while now < 600:
         now += chooser.pause_s()
         blow = chooser.draw(now, born_at)
-        assert blow is not None
+        if blow is None:
+            continue
         if blow.seconds is None:
             kills[blow.victim].append(now)
             born_at[blow.victim] = now
@@ -102,11 +103,11 @@ def test_no_supervisor_is_driven_to_give_up_and_everybody_is_hit(seed: int) -> N
 
 def test_the_same_seed_draws_the_same_blows_and_nobody_there_is_nobody_hit() -> None:
     def blows() -> list[object]:
-        chooser = Chooser(Random(4))
+        chooser = Chooser(Random(4), 6.0)
         return [chooser.draw(float(now), dict.fromkeys(EVERYBODY, 0.0)) for now in range(30)]
 
     assert blows() == blows()
-    assert Chooser(Random(4)).draw(0.0, {}) is None
+    assert Chooser(Random(4), 6.0).draw(0.0, {}) is None
 
 
 def chaos(*arguments: str, scratch: Path) -> "subprocess.Popen[str]":
