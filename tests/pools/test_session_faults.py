@@ -1,7 +1,7 @@
 """A lane on a Postgres that answers too late, refuses for want of room, or has no connection to give: it waits, and folds once."""
 
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from itertools import count
 from typing import Any
 
@@ -9,6 +9,7 @@ import anyio
 import asyncpg
 import msgspec
 import pytest
+from crowd import no_connection_left
 from nats.aio.client import Client
 
 from cpms_actors.base.settings import Nats, Postgres, Settings
@@ -140,35 +141,13 @@ async def test_without_a_connection_to_be_had_the_lane_waits_and_goes_on_when_th
     async with open_database(own_postgres) as database, folding(bus, database) as lane:
         await publish(bus, page("CP1"))
         await until(lambda: lane.statistics.events == 3)
-        async with taken(own_postgres):
+        async with no_connection_left(own_postgres):
             await publish(bus, page("CP2"))
             await until(lambda: lane.statistics.failures >= 3)
             assert lane.statistics.events == 3
             assert database.outages >= 3
         await until(lambda: lane.statistics.events == 6)
         await each_is_folded_once(database, 2)
-
-
-@asynccontextmanager
-async def taken(postgres: Postgres) -> AsyncIterator[None]:
-    """Every connection that Postgres has to give is somebody else's."""
-    superuser = await asyncpg.connect(postgres.owner_dsn)
-    async with AsyncExitStack() as others:
-        others.push_async_callback(superuser.close)
-        full = False
-        while not full:
-            while True:
-                try:
-                    one = await asyncpg.connect(postgres.dsn, server_settings={"application_name": "others"})
-                except asyncpg.TooManyConnectionsError:
-                    break
-                others.push_async_callback(one.close)
-            ended = await superuser.fetch(
-                "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
-                " WHERE usename = 'cpms_app' AND datname = current_database() AND application_name <> 'others'"
-            )
-            full = not ended
-        yield
 
 
 def test_what_is_waited_between_two_tries_doubles_up_to_a_bound_and_chance_takes_up_to_half_of_it() -> None:
