@@ -1,9 +1,9 @@
 """Real servers for the tests: nats-server and Postgres from the virtual environment, on 127.0.0.1 and free ports.
 
 `nats_url` is a server with an empty JetStream per test module. `nats_server` is the same server with `stop` and `start`, for tests of
-an outage. `postgres` is a fresh, migrated database per module (`dsn`: the role that row level security binds, `owner_dsn`: its
-owner); `empty_postgres` one that was never migrated; `postgres_server` can be restarted. All are plain settings, so that tests
-open them as the product does.
+an outage; `nats_cluster` is three servers. `postgres` is a fresh, migrated database per module (`dsn`: the role that row level
+security binds, `owner_dsn`: its owner); `empty_postgres` one that was never migrated; `postgres_server` can be restarted. All are
+plain settings, so that tests open them as the product does.
 
 One Postgres serves the whole run; a module's database is a copy of a template that was migrated once. Both servers die with the
 test process, however it ends (PR_SET_PDEATHSIG).
@@ -113,6 +113,40 @@ class NatsServer(_Server):
         return [str(_NATS_SERVER), "-a", "127.0.0.1", "-p", str(self.port), "-js", "-sd", str(self.directory / "store")]
 
 
+class NatsCluster:
+    """Three nats-servers that keep every stream of three replicas among them."""
+
+    def __init__(self) -> None:
+        routes = [free_port() for _ in range(3)]
+        self.servers = {f"s{number}": _Member(f"s{number}", route, routes) for number, route in enumerate(routes)}
+
+    @property
+    def url(self) -> str:
+        return ",".join(server.url for server in self.servers.values())
+
+    def start(self) -> None:
+        for server in self.servers.values():
+            server.start()
+
+    def close(self) -> None:
+        for server in self.servers.values():
+            server.close()
+
+
+class _Member(NatsServer):
+    """`routes` are the ports on which the members of its cluster find each other; `route` is its own."""
+
+    def __init__(self, name: str, route: int, routes: list[int]) -> None:
+        super().__init__(name)
+        self._name = name
+        self._cluster = f"nats://127.0.0.1:{route}"
+        self._routes = ",".join(f"nats://127.0.0.1:{port}" for port in routes)
+
+    def command(self) -> list[str]:
+        cluster = ["-n", self._name, "--cluster_name", "cpms", "--cluster", self._cluster, "--routes", self._routes]
+        return [*super().command(), *cluster]
+
+
 class PostgresServer(_Server):
     """Postgres 18, trust on 127.0.0.1, without fsync. `initdb` costs about a second."""
 
@@ -174,6 +208,16 @@ def nats_server() -> Iterator[NatsServer]:
 @pytest.fixture(scope="module")
 def nats_url(nats_server: NatsServer) -> str:
     return nats_server.url
+
+
+@pytest.fixture(scope="module")
+def nats_cluster() -> Iterator[NatsCluster]:
+    cluster = NatsCluster()
+    try:
+        cluster.start()
+        yield cluster
+    finally:
+        cluster.close()
 
 
 @pytest.fixture(scope="session")

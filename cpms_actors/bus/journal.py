@@ -17,6 +17,7 @@ by the supervisor, and through the end, when it is sent once more before the lan
 """
 
 import asyncio
+import random
 from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any, Final, Protocol
@@ -40,6 +41,7 @@ log = logs.get("journal")
 
 RETRY_FIRST_S: Final = 0.1
 RETRY_MAX_S: Final = 2.0
+RETRY_JITTER: Final = 0.5  # the share of a wait that chance may take away: all workers lose the same broker at once
 DRAIN_S: Final = 4.0  # of the 5 s that the supervisor gives a child to stop
 DRAIN_STALLED_S: Final = 1.0  # a broker that was away already: nobody waits for these events
 DRAIN_APPEND_S: Final = 1.0
@@ -94,7 +96,14 @@ class Lane:
     """The writing end of one lane in one process. Lives on the host loop; `append` never blocks."""
 
     def __init__(
-        self, number: int, publisher: Publisher, sealer: Sealer, message_id: str, settings: JournalSettings, wake: Callable[[], None]
+        self,
+        number: int,
+        publisher: Publisher,
+        sealer: Sealer,
+        message_id: str,
+        settings: JournalSettings,
+        wake: Callable[[], None],
+        chance: Callable[[], float],
     ) -> None:
         self.number = number
         self.page: list[bytes] = []  # encoded events
@@ -108,6 +117,7 @@ class Lane:
         self._message_id = message_id
         self._sealer = sealer
         self._wake = wake
+        self._chance = chance
         self._waiting_max = settings.waiting_max
         self._page_max = settings.page_events_max
         self._waiters: list[Then | None] = []  # one per event of the page
@@ -262,7 +272,7 @@ class Lane:
     def _stall(self, error: Exception) -> None:
         """The broker does not take the page: nobody shall wait for it. The page stays."""
         self._statistics.retries += 1
-        self.retry_at = asyncio.get_running_loop().time() + self._retry_s
+        self.retry_at = asyncio.get_running_loop().time() + self._retry_s * (1.0 - RETRY_JITTER * self._chance())
         self._retry_s = min(self._retry_s * 2, RETRY_MAX_S)
         if not self.stalled:
             self.stalled = True
@@ -298,10 +308,13 @@ class Journal:
         writer: str,
         settings: JournalSettings,
         payload_bytes_max: int = PAYLOAD_BYTES_MAX,
+        *,
+        chance: Callable[[], float] = random.random,
     ) -> None:
         self._awake = asyncio.Event()
         self.lanes = [
-            Lane(lane, publisher, Sealer(writer, payload_bytes_max), f"{writer}.{lane}.", settings, self._awake.set) for lane in lanes
+            Lane(lane, publisher, Sealer(writer, payload_bytes_max), f"{writer}.{lane}.", settings, self._awake.set, chance)
+            for lane in lanes
         ]
         self._linger_s = settings.linger_ms / 1000
         self._append_timeout_s = settings.append_timeout_s

@@ -10,6 +10,7 @@ are the others.
 """
 
 import asyncio
+import random
 from collections.abc import Callable, Iterable
 from enum import Enum, auto
 from itertools import islice
@@ -37,6 +38,7 @@ TIMEOUT_S: Final = 5.0
 WRONG_REVISION: Final = (10_071, 10_164)  # JetStream: wrong last sequence, and its constant form
 RETRY_FIRST_S: Final = 0.1
 RETRY_MAX_S: Final = 2.0
+RETRY_JITTER: Final = 0.5  # the share of a wait that chance may take away
 ONE_BY_ONE_MAX: Final = 16  # slots that are read each for itself; of more, the whole bucket is
 OF_ITS_OWN: Final = (APIError, MaxPayloadError, BadSubjectError)  # JetStream answered, or it is the checkpoint's own fault
 
@@ -79,8 +81,11 @@ class Outcome(Enum):
 class LiveStore:
     """The checkpoints of one worker. Lives on the host loop; `save` never blocks."""
 
-    def __init__(self, jetstream: JetStreamContext, on_fenced: Callable[[str], None]) -> None:
+    def __init__(
+        self, jetstream: JetStreamContext, on_fenced: Callable[[str], None], *, chance: Callable[[], float] = random.random
+    ) -> None:
         self._jetstream = jetstream
+        self._chance = chance
         self._on_fenced = on_fenced
         self._revisions: dict[str, int] = {}
         self._loaded: dict[str, bytes] = {}
@@ -164,7 +169,7 @@ class LiveStore:
                 await self._awake.wait()
                 await self._write_together(1 if self._stalled else TOGETHER_MAX)
                 if self._stalled:
-                    await asyncio.sleep(delay)
+                    await asyncio.sleep(delay * (1.0 - RETRY_JITTER * self._chance()))
                     delay = min(delay * 2, RETRY_MAX_S)
                 else:
                     delay = RETRY_FIRST_S

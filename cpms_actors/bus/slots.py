@@ -233,7 +233,7 @@ class Leases:
             raise
 
     async def _keep_renewing(self) -> None:
-        while True:
+        while _goes_on():
             try:
                 await self._renew()
                 await self._forget_dead()
@@ -242,7 +242,7 @@ class Leases:
             await asyncio.sleep(self._terms.renew_s)
 
     async def _keep_deciding(self) -> None:
-        while True:
+        while _goes_on():
             self._awake.clear()
             try:
                 await self._step()
@@ -485,3 +485,12 @@ class Leases:
         """What was missed may have been signs of life."""
         now = self._clock()
         self._seen = {name: Member(now, member.leaving) for name, member in self._seen.items()}
+
+
+def _goes_on() -> bool:
+    """True; raises CancelledError when this task was cancelled and nobody told it: nats-py asks by `wait_for`, and that of Python 3.11
+    returns an answer that came together with a cancellation."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
+    return True

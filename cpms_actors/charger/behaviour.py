@@ -163,7 +163,7 @@ class Behaviour:
     def _heartbeat(self, state: Live, inbound: Inbound, dialect: Dialect, rule: Rule, request: Any, doubts: Doubts) -> Decision[Live]:
         now = inbound.now
         text = frames.result(inbound.call.id, dialect.heartbeat_answer(now))
-        if now - state.seen_at < SEEN_EVERY_MS:
+        if 0 <= now - state.seen_at < SEEN_EVERY_MS:  # else it is due, or the clock was put back
             return Decision(state, (Answer(inbound, text),))
         return Decision(replace(state, seen_at=now), (Answer(inbound, text, Seen()),))
 

@@ -29,9 +29,10 @@ class Verdicts:
         return len(self._cache)
 
     def fresh(self, tenant: str, token: IdToken, now: int) -> Verdict | None:
-        """The verdict, when it is known and young enough. A token that expires meanwhile is not served as accepted."""
+        """The verdict, when it is known and young enough. A token that expires meanwhile is not served as accepted, and one that was
+        kept at a later time than now, before the clock was put back, is of unknown age."""
         known = self._cache.get(_key(tenant, token))
-        if known is None or now - known[1] >= self._ttl_ms or _expired(known[0], now):
+        if known is None or not 0 <= now - known[1] < self._ttl_ms or _expired(known[0], now):
             self.misses += 1
             return None
         self.hits += 1

@@ -9,6 +9,7 @@ A batch that Postgres refuses for what is in it (a text with a NUL, a number bey
 savepoint, down to the events that are refused alone: those are parked. So a poison event costs itself, and a few savepoints.
 """
 
+import random
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from math import exp
@@ -34,14 +35,14 @@ from cpms_actors.store import chargers_live, meter_values, offsets, reports, ses
 from cpms_actors.store import parked as parked_messages
 from cpms_actors.store.database import Connection, Database
 from cpms_actors.store.offsets import Claim, Progress
+from supervisors.policy import Backoff
 
 log = logs.get("session")
 
 BATCH_BYTES_MAX: Final = 1_048_576  # of pages: about 10,000 events, and a transaction of well under a second
 REST_S: Final = (0.1, 0.25)  # between batches, at least and at most: nobody waits for the fold
 REST_PER_FOLD: Final = 9  # times what the last one took: who keeps up folds for a tenth of the time, in batches that are worth it
-RETRY_FIRST_S: Final = 0.2
-RETRY_MAX_S: Final = 5.0
+RETRY: Final = Backoff(first_s=0.2, max_s=5.0)  # the lanes of all processes lose the same server at once
 SEEN_MAX: Final = 50_000  # chargers whose last write of last_seen_at is remembered; beyond, all are forgotten
 DAYS_MAX: Final = 64
 RATE_WINDOW_S: Final = 10.0
@@ -110,13 +111,22 @@ class Rate:
 class Lane:
     """Folds one lane while the claim on it holds. `ring` is called after a commit that left something to rate."""
 
-    def __init__(self, claim: Claim, client: Client, database: Database, ring: Callable[[], Awaitable[None]]) -> None:
+    def __init__(
+        self,
+        claim: Claim,
+        client: Client,
+        database: Database,
+        ring: Callable[[], Awaitable[None]],
+        *,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
         self.claim = claim
         self.statistics = LaneStatistics()
         self.rate = Rate()
         self._client = client
         self._database = database
         self._ring = ring
+        self._chance = chance
         self._progress = Progress("", 0, {}, {})
         self._seen: dict[ChargerKey, int] = {}
         self._days: set[int] = set()
@@ -124,7 +134,7 @@ class Lane:
     async def run(self, started: Callable[[], None]) -> None:
         """Fold until cancelled, or until the lane is another's. Outages of NATS and Postgres are waited out."""
         started()
-        delay = RETRY_FIRST_S
+        failures = 0
         while True:
             before = self.statistics.batches
             try:
@@ -134,7 +144,8 @@ class Lane:
                 return
             except Unavailable as error:
                 self.statistics.failures += 1
-                delay = RETRY_FIRST_S if self.statistics.batches > before else min(delay * 2, RETRY_MAX_S)
+                failures = 1 if self.statistics.batches > before else failures + 1
+                delay = RETRY.delay(failures, self._chance())
                 log.warning("lane_waits", lane=self.claim.lane, error=str(error), delay_s=delay)
                 await self._measure()
                 await anyio.sleep(delay)

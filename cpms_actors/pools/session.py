@@ -11,6 +11,7 @@ Any number of processes may run it: they share the lanes, and take over those of
 """
 
 import os
+import random
 import secrets
 import socket
 from collections.abc import Callable
@@ -34,12 +35,12 @@ from cpms_actors.pools.retention import Retention
 from cpms_actors.pools.sweeper import Sweeper
 from cpms_actors.store.database import open_database
 from supervisors.child import ChildSpec
-from supervisors.policy import Intensity, Strategy
+from supervisors.policy import Backoff, Intensity, Strategy
 from supervisors.supervisor import Supervisor
 
 log = logs.get("session")
 
-JOURNAL_RETRY_S: Final = 1.0
+JOURNAL_RETRY: Final = Backoff(first_s=0.5, max_s=5.0)
 CONNECTIONS_ANSWERING: Final = 2  # verdicts come in batches and leases are rare
 # A lane that fails again and again must not take the others down: it comes back ever more slowly, and is seen in the lag.
 LANES_INTENSITY: Final = Intensity(restarts=1_000, window_s=30.0)
@@ -84,12 +85,14 @@ def _shared(connections_max: int) -> tuple[int, int]:
 
 async def _journal(client: Client, settings: Settings) -> None:
     """Wait until there is a journal to read."""
+    failures = 0
     while True:
         try:
             await ensure_stream(client.jetstream(), settings)
         except (NatsError, TimeoutError, OSError) as error:
-            log.warning("journal_missing", error=repr(error))
-            await anyio.sleep(JOURNAL_RETRY_S)
+            failures += 1
+            log.warning("journal_missing", error=repr(error), failures=failures)
+            await anyio.sleep(JOURNAL_RETRY.delay(failures, random.random()))
         else:
             return
 

@@ -5,8 +5,8 @@ no row of another. That is a setting of the transaction (`set_config(..., is_loc
 pooler too. Nothing connects before it is needed: a process starts while Postgres is down, and finds it again when it is back.
 
 Two kinds of failure leave here. A conflict with another transaction (serialization 40001, deadlock 40P01, a plan that a
-migration made stale) is repeated by `run`, a few times, with jitter. A server that cannot be reached, is shutting down or answers too
-late is `Unavailable`: whether the work was done is then unknown, and the caller's own idempotency decides.
+migration made stale) is repeated by `run`, a few times, with jitter. A server that cannot be reached, is shutting down, has no room or
+answers too late is `Unavailable`: whether the work was done is then unknown, and the caller's own idempotency decides.
 """
 
 import random
@@ -26,7 +26,9 @@ Result = TypeVar("Result")
 CONNECT_S: Final = 5.0
 ACQUIRE_S: Final = 10.0
 CLOSE_S: Final = 2.0
-COMMAND_S: Final = 30.0
+STATEMENT_S: Final = 25.0
+LOCK_S: Final = 10.0
+COMMAND_S: Final = 30.0  # above STATEMENT_S: the server gives up first and the connection stays usable
 ATTEMPTS_MAX: Final = 6
 BACKOFF_S: Final = 0.01  # doubled by every attempt, and jittered
 _CONFLICTS: Final = (
@@ -39,15 +41,12 @@ _OUTAGES: Final = (
     TimeoutError,
     asyncpg.PostgresConnectionError,  # class 08, and the loss of a connection in use
     asyncpg.OperatorInterventionError,  # class 57: shutting down, starting up, killed by the administrator
-    asyncpg.TooManyConnectionsError,
+    asyncpg.InsufficientResourcesError,  # class 53: no connection, no memory, a full disk
 )
-# `statement_timeout` is below COMMAND_S, so that the server gives up first and the connection stays usable.
 _SERVER_SETTINGS: Final = {
     "application_name": "cpms",
     "timezone": "UTC",
     "jit": "off",  # short statements: compiling them costs more than running them
-    "statement_timeout": "25s",
-    "lock_timeout": "10s",
     "idle_in_transaction_session_timeout": "60s",
     "tcp_keepalives_idle": "30",
 }
@@ -117,8 +116,14 @@ async def _nothing_to_reset(connection: object) -> None:
 
 
 @asynccontextmanager
-async def open_database(postgres: settings.Postgres) -> AsyncIterator[Database]:
-    """The database of these settings until the block ends. Never waits for the server: the first transaction does."""
+async def open_database(
+    postgres: settings.Postgres, *, statement_s: float = STATEMENT_S, lock_s: float = LOCK_S
+) -> AsyncIterator[Database]:
+    """The database of these settings until the block ends. Never waits for the server: the first transaction does.
+
+    A statement that takes longer than `statement_s`, or waits for a lock longer than `lock_s`, is given up as Unavailable.
+    """
+    limits = {"statement_timeout": f"{statement_s * 1000:.0f}", "lock_timeout": f"{lock_s * 1000:.0f}"}
     pool = asyncpg.create_pool(
         postgres.dsn,
         min_size=0,
@@ -126,7 +131,7 @@ async def open_database(postgres: settings.Postgres) -> AsyncIterator[Database]:
         max_inactive_connection_lifetime=300.0,
         timeout=CONNECT_S,
         command_timeout=COMMAND_S,
-        server_settings=_SERVER_SETTINGS,
+        server_settings=_SERVER_SETTINGS | limits,
         reset=_nothing_to_reset,
     )
     async with pool:

@@ -309,3 +309,24 @@ def test_a_fault_inside_the_client_ends_the_round_and_every_lane_goes_on_after_t
         await stopped(again)
 
     with_stream(use, lanes=3)
+
+
+@pytest.mark.parametrize(("chance", "share"), [(0.0, 1.0), (1.0, 0.5)])
+def test_what_a_lane_rests_doubles_up_to_a_bound_and_chance_takes_up_to_half_of_it(chance: float, share: float) -> None:
+    """All workers lose the same broker at once; they do not return to it in step."""
+
+    async def main() -> None:
+        stream = Stream()
+        stream.fault = NatsTimeout()
+        lane = Journal(stream, [0], "w", Settings(), chance=lambda: chance).lanes[0]
+        lane.open()
+        lane.append(event(1))
+        lane.seal()
+        rests = []
+        for _ in range(7):
+            await lane.send(1.0)
+            rests.append(lane.retry_at - asyncio.get_running_loop().time())
+        assert rests == pytest.approx([share * rest for rest in (0.1, 0.2, 0.4, 0.8, 1.6, 2.0, 2.0)], abs=0.05)
+        assert lane.statistics.retries == 7
+
+    asyncio.run(main())

@@ -196,6 +196,32 @@ def test_the_slots_of_a_dead_worker_are_claimed_when_its_lease_is_over_and_those
     with_workers(nats_url, use)
 
 
+@pytest.mark.parametrize("step", ["_renew", "_step"])
+def test_a_worker_ends_although_an_answer_of_the_broker_came_together_with_the_end(nats_url: str, step: str) -> None:
+    """`wait_for` of Python 3.11, by which nats-py asks, returns such an answer, and the cancellation is lost."""
+
+    async def use(make: Make) -> None:
+        a = await make("a")
+        await a.start()
+        original, asked = getattr(a.leases, step), asyncio.Event()
+
+        async def answered_at_the_end() -> None:
+            if asked.is_set():
+                await original()
+                return
+            asked.set()
+            with suppress(asyncio.CancelledError):
+                await asyncio.Event().wait()
+
+        setattr(a.leases, step, answered_at_the_end)
+        async with asyncio.timeout(5):
+            await asked.wait()
+        stopped, _ = await asyncio.wait([asyncio.create_task(a.stop())], timeout=5)
+        assert stopped
+
+    with_workers(nats_url, use)
+
+
 def test_a_namesake_takes_over_at_once_and_the_older_one_serves_no_more(nats_url: str) -> None:
     async def use(make: Make) -> None:
         old, new = await make("a", "1"), await make("a", "2")

@@ -233,7 +233,7 @@ class Worker:
         self._system = system
         self.wire = Wire(system.chance, system.faults)
         self._live = Live(system.broker, self.wire)
-        self.journal = Journal(Publisher(system.broker, self.wire), range(LANES), name, SMALL_PAGES)
+        self.journal = Journal(Publisher(system.broker, self.wire), range(LANES), name, SMALL_PAGES, chance=lambda: 0.0)
         skew_ms = round(system.chance.uniform(*SKEW_S) * 1000)
         self.office = Office(
             Charging(),

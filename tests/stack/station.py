@@ -5,6 +5,7 @@ import json
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import datetime, timedelta
 from typing import Any
 
 from websockets.asyncio.client import ClientConnection, connect
@@ -85,12 +86,13 @@ BOOT = {
 
 
 class Session16:
-    """The frames of one 1.6 session."""
+    """The frames of one 1.6 session, which begins so many hours into 2026-11-23."""
 
     version = "1.6"
 
-    def __init__(self, charger: str, token: str) -> None:
+    def __init__(self, charger: str, token: str, hour: int = 8) -> None:
         self.charger, self.token, self.transaction = charger, token, 0
+        self._hour = f"{datetime(2026, 11, 23) + timedelta(hours=hour):%Y-%m-%dT%H}"
 
     async def begin(self, s: Station, wh: int) -> None:
         answer = await s.call("StartTransaction", self.begin_payload(wh))
@@ -98,14 +100,14 @@ class Session16:
         self.transaction = answer["transactionId"]
 
     def begin_payload(self, wh: int) -> dict[str, Any]:
-        return {"connectorId": 1, "idTag": self.token, "timestamp": "2026-11-23T08:00:00Z", "meterStart": wh}
+        return {"connectorId": 1, "idTag": self.token, "timestamp": f"{self._hour}:00:00Z", "meterStart": wh}
 
     async def meter(self, s: Station, minute: int, wh: int) -> None:
-        samples = [{"timestamp": f"2026-11-23T08:{minute:02}:00Z", "sampledValue": [{"value": str(wh), "unit": "Wh"}]}]
+        samples = [{"timestamp": f"{self._hour}:{minute:02}:00Z", "sampledValue": [{"value": str(wh), "unit": "Wh"}]}]
         await s.call("MeterValues", {"connectorId": 1, "transactionId": self.transaction, "meterValue": samples})
 
     async def end(self, s: Station, minute: int, wh: int) -> None:
-        stop = {"transactionId": self.transaction, "meterStop": wh, "timestamp": f"2026-11-23T08:{minute:02}:00Z"}
+        stop = {"transactionId": self.transaction, "meterStop": wh, "timestamp": f"{self._hour}:{minute:02}:00Z"}
         await s.call("StopTransaction", stop)
 
 
