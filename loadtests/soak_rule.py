@@ -20,8 +20,8 @@ counts from when it is first touched.
 
 **Files and threads** are as many as before, for as many connections: the median may have grown by the process's slack in SLACK and no
 more. That is 2 where none is named, for what is open just now. Of Postgres the files of its data are not counted: each of its processes
-keeps every table's and index's open that it has touched, a cache that fills as long as there is one that it has not (and is bounded by
-max_files_per_process). Its sockets and pipes are, so a connection that nobody gives back shows, and so does its process.
+keeps those open that it has touched, each once, up to max_files_per_process, and its first checkpoint, five minutes after the start,
+touches hundreds. Its sockets and pipes are counted, so a connection that nobody gives back shows, and so does its process.
 
 **A process** that was replaced meanwhile is a reason by itself: something crashed, and its memory says nothing about growth.
 
