@@ -184,12 +184,6 @@ MUTANTS = (
         "        energy_wh=sum(period.energy_wh for period in periods[:1]),\n",
     ),
     Mutant(
-        "the newest message of a mailbox is handled first",
-        "supervisors/mailbox.py",
-        "        message = queue.popleft()\n",
-        "        message = queue.pop()\n",
-    ),
-    Mutant(
         "an actor that was resumed leaves its mailbox alone",
         "supervisors/actor.py",
         "                if self.mailbox.queue is None:\n                    self._message",
