@@ -115,13 +115,6 @@ MUTANTS = (
         "        accepted.writers[page.writer] = page.number\n        for event in page.events[:2]:\n",
     ),
     Mutant(
-        "what an outdated owner says of its connection counts",
-        "cpms_actors/pools/fold.py",
-        "        if isinstance(event.body, events.Connected | events.Disconnected):\n"
-        "            return  # the charger is connected to the newer owner\n",
-        "",
-    ),
-    Mutant(
         "a start that is repeated is not known by its content",
         "cpms_actors/pools/fold.py",
         "            stored = found.by_start.get((event.tenant, event.charger, start_key), stored)\n",

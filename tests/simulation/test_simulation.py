@@ -12,7 +12,7 @@ from cpms_actors.observe import logs
 
 SEEDS = 200
 AT_ONCE = 25
-QUICKLY_CAUGHT = ("what is not durable is answered", "pages are not numbered", "a second id of a transaction is not kept")
+QUICKLY_CAUGHT = ("what is not durable is answered", "pages are not numbered", "an event that has come makes those below it known")
 
 
 @pytest.fixture(autouse=True)
