@@ -22,10 +22,12 @@ from collections.abc import Callable, Iterator
 from importlib.metadata import distribution
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
 from running import RunningCpms, die_with_parent
+from xdist.scheduler import LoadScopeScheduling
 
 from cpms_actors.base.settings import Postgres
 from cpms_actors.node.data_dir import free_port
@@ -37,19 +39,33 @@ _UNPRIVILEGED = "nobody"  # Postgres refuses to run as root
 _START_S = 30.0
 _TEMPLATE = "cpms_template"
 _WHOLE_SYSTEMS = frozenset(("stack", "loadtests", "bench", "cli/test_stack_up.py", "node/test_stack.py"))
+_LONG = frozenset(("simulation/test_simulation.py", "bus/test_ownership.py"))  # these first, so that nobody waits for them
 _numbers = count(1)
 
 settings.register_profile("patient", settings(), deadline=None)  # how long an example takes is the machine's affair
 settings.load_profile("patient")
 
 
+class _Scopes(LoadScopeScheduling):
+    """What stays together when tests run in several processes: a file, and all files that run whole systems."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return _scope(nodeid)
+
+
+def _scope(nodeid: str) -> str:
+    file = nodeid.partition("::")[0].removeprefix("tests/")
+    return "whole systems" if file in _WHOLE_SYSTEMS or file.partition("/")[0] in _WHOLE_SYSTEMS else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
+    """Two whole systems at once would be late for each other's deadlines."""
+    return _Scopes(config, log)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests may run in several processes (pytest-xdist): a file stays in one, and all that run whole systems stay together, for
-    two of those at once would be late for each other's deadlines."""
-    for item in items:
-        file = item.path.relative_to(Path(__file__).parent)
-        alone = file.parts[0] in _WHOLE_SYSTEMS or str(file) in _WHOLE_SYSTEMS
-        item.add_marker(pytest.mark.xdist_group("whole systems" if alone else str(file)))
+    """Whole systems come last, when little else runs."""
+    items.sort(key=lambda item: (_scope(item.nodeid) == "whole systems", _scope(item.nodeid) not in _LONG))
 
 
 class _Server:
