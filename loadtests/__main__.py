@@ -11,33 +11,31 @@ import argparse
 import ipaddress
 import math
 import secrets
-import signal
 import socket
 import ssl
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from threading import Thread
 from time import monotonic
-from types import FrameType
-from typing import Final, NoReturn
+from typing import Final
 from urllib.parse import urlsplit
 
-import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
 from cpms_actors.base.errors import CpmsError, OperatorError
 from cpms_actors.base.settings import Nats
 from loadtests import desk, scenario
+from loadtests.command import Whole, run
 from loadtests.dialects import CHOICES, Ocpp
 from loadtests.process import storm_process
 from loadtests.report import Order, StormReport, Truth
 from loadtests.stack import scratch_stack
 from loadtests.terminator import CONNECTIONS, NODES, require, terminator
 from loadtests.verdict import Verdict, judge
-from loadtests.whole import Whole
 from loadtests.wire import trust
 from supervisors import limits
 
@@ -53,7 +51,6 @@ TERMINATOR_FILES_EACH: Final = 2  # to the charger and to the worker
 TERMINATOR_FILES_SPARE: Final = 200
 CHECK_S_MAX: Final = 10.0
 TOKEN: Final = "STORM-TOKEN"
-INTERRUPTED: Final = 130
 
 
 class Asked(Struct, frozen=True):
@@ -89,16 +86,7 @@ class System(Struct, frozen=True):
 def main() -> int:
     """Run one storm."""
     asked = _arguments()
-    signal.signal(signal.SIGTERM, _interrupt)
-    try:
-        verdict = _run(asked)
-    except (CpmsError, OSError) as error:
-        sys.stderr.write(f"loadtests: {error}\n")
-        return 2
-    except KeyboardInterrupt:
-        return INTERRUPTED
-    sys.stdout.write(msgspec.json.encode(verdict).decode() + "\n" if asked.as_json else _as_text(verdict))
-    return 0 if verdict.verdict == "pass" else 1
+    return run("loadtests", partial(_run, asked), None if asked.as_json else _as_text)
 
 
 def _run(asked: Asked) -> Verdict:
@@ -344,10 +332,6 @@ def _seconds(text: str) -> float:
     if not (math.isfinite(value) and 1 <= value <= SECONDS_MAX):
         raise argparse.ArgumentTypeError(f"{text} is not between 1 and {SECONDS_MAX:g}")
     return value
-
-
-def _interrupt(_signal: int, _frame: FrameType | None) -> NoReturn:
-    raise KeyboardInterrupt
 
 
 def _say(asked: Asked, sentence: str) -> None:

@@ -17,19 +17,17 @@ Exit code 0 when the verdict is pass, 1 when it is fail, 2 when there is none, 1
 import argparse
 import asyncio
 import secrets
-import signal
 import subprocess
 import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from random import Random
-from types import FrameType
-from typing import Final, NoReturn
+from typing import Final
 
-import asyncpg
 import msgspec
 import psutil
 from msgspec import Struct
@@ -39,9 +37,9 @@ from cpms_actors.base.settings import Nats
 from loadtests import chaos_chargers, chaos_truth, desk
 from loadtests.chaos_blows import Blow, Chooser
 from loadtests.chaos_verdict import Finding, Memory, Outcome, judge
-from loadtests.children import child, killed_after
+from loadtests.children import ask, child
+from loadtests.command import Whole, run
 from loadtests.stack import scratch_stack
-from loadtests.whole import Whole
 
 WORKERS: Final = 2
 KILLS_MAX: Final = 100_000
@@ -56,7 +54,6 @@ REPORT_S: Final = 60.0
 SESSION_S: Final = 3.0  # shorter than any of them is on the average
 LOOK_S: Final = 0.05
 TOKEN: Final = "CHAOS-TOKEN"
-INTERRUPTED: Final = 130
 
 # What a command line holds, and what the process is called.
 _POOLS: Final = {"session": "session pool", "tariff": "tariff pool", "operations": "operations pool"}
@@ -162,16 +159,7 @@ class Executioner:
 def main() -> int:
     """Run it once."""
     asked = _arguments()
-    signal.signal(signal.SIGTERM, _interrupt)
-    try:
-        outcome = _run(asked)
-    except (CpmsError, OSError, asyncpg.PostgresError) as error:
-        sys.stderr.write(f"chaos: {error}\n")
-        return 2
-    except KeyboardInterrupt:
-        return INTERRUPTED
-    sys.stdout.write(msgspec.json.encode(outcome).decode() + "\n" if asked.as_json else _as_text(outcome))
-    return 0 if outcome.verdict == "pass" else 1
+    return run("chaos", partial(_run, asked), None if asked.as_json else _as_text)
 
 
 def _run(asked: Asked) -> Outcome:
@@ -200,7 +188,7 @@ def _run(asked: Asked) -> Outcome:
             except GaveUp as error:
                 nothing = Memory([], [])
                 return _outcome(asked, nothing, Finding([], [], [str(error)]), executioner.tally, 0, 0.0, time.monotonic() - began)
-            memory = _remembered(process)
+            memory = ask(process, b"", Memory, FINISH_S + REPORT_S)
         _say("they have told what they could; waiting for the bills")
         told_at = time.monotonic()
         sessions = sum(len(one.sessions) for one in memory.chargers)
@@ -225,22 +213,6 @@ def _chaos(asked: Asked, executioner: Executioner) -> None:
     _say(f"killing {asked.kills} processes, and freezing others")
     executioner.work(asked.kills, 60.0 + asked.kills * KILL_S_MAX)
     _say(f"{asked.kills} were killed, {executioner.tally.total('freezes')} frozen; the drivers go home")
-
-
-def _remembered(process: "subprocess.Popen[bytes]") -> Memory:
-    assert process.stdin is not None  # pipes were asked for
-    assert process.stdout is not None
-    with killed_after(process, FINISH_S + REPORT_S):
-        try:
-            process.stdin.write(b"\n")
-            process.stdin.flush()
-            line = process.stdout.readline()
-        except BrokenPipeError:
-            line = b""
-    try:
-        return msgspec.json.decode(line, type=Memory)
-    except msgspec.DecodeError:
-        raise Unavailable("the process of the chargers failed before it could tell what they remember") from None
 
 
 def _judged(memory: Memory, operator: Nats, dsn: str, sessions: int) -> tuple[Finding, int]:
@@ -331,10 +303,6 @@ def _as_text(outcome: Outcome) -> str:
         *(f"  because {reason}" for reason in outcome.reasons),
     ]
     return "\n".join(lines) + "\n"
-
-
-def _interrupt(_signal: int, _frame: FrameType | None) -> NoReturn:
-    raise KeyboardInterrupt
 
 
 def _say(sentence: str) -> None:

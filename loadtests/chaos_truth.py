@@ -9,6 +9,7 @@ from typing import Final, TypeAlias
 
 import asyncpg
 
+from cpms_actors.base.errors import Unavailable
 from loadtests.chaos_verdict import Ledger, Stored
 
 POLL_S: Final = 0.5
@@ -55,13 +56,16 @@ async def settled(dsn: str, sessions: int, seconds: float) -> bool:
 
 
 async def look(dsn: str, differences: list[str]) -> Ledger:
-    """All of it, in one snapshot. Raises OSError or PostgresError when Postgres is not there."""
-    connection = await asyncpg.connect(dsn, timeout=CONNECT_S_MAX, command_timeout=READ_S_MAX)
+    """All of it, in one snapshot. Raises Unavailable when Postgres is not there."""
     try:
-        async with connection.transaction(isolation="repeatable_read", readonly=True):
-            return await _ledger(connection, differences)
-    finally:
-        await connection.close(timeout=CONNECT_S_MAX)
+        connection = await asyncpg.connect(dsn, timeout=CONNECT_S_MAX, command_timeout=READ_S_MAX)
+        try:
+            async with connection.transaction(isolation="repeatable_read", readonly=True):
+                return await _ledger(connection, differences)
+        finally:
+            await connection.close(timeout=CONNECT_S_MAX)
+    except (OSError, asyncpg.PostgresError) as error:
+        raise Unavailable(f"Postgres is not available: {error!r}") from error
 
 
 async def _ledger(connection: _Connection, differences: list[str]) -> Ledger:

@@ -5,9 +5,14 @@ import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from threading import Timer
-from typing import IO, Final
+from typing import IO, Final, TypeVar
 
+import msgspec
+
+from cpms_actors.base.errors import Unavailable
 from cpms_actors.node import exec_child
+
+Answer = TypeVar("Answer")
 
 STOP_S_MAX: Final = 60.0  # a stack gives a worker 40 to hand its chargers over: to kill it meanwhile would kill that
 _INTERRUPTIONS: Final = (signal.SIGINT, signal.SIGTERM)
@@ -57,6 +62,23 @@ def killed_after(process: "subprocess.Popen[bytes]", seconds: float) -> Iterator
         yield
     finally:
         timer.cancel()
+
+
+def ask(process: "subprocess.Popen[bytes]", line: bytes, answer: type[Answer], seconds: float) -> Answer:
+    """What a child answers to a line: one line of JSON. Raises Unavailable when it does not, or not in time; then it is killed."""
+    assert process.stdin is not None  # `child` asked for pipes
+    assert process.stdout is not None
+    with killed_after(process, seconds):
+        try:
+            process.stdin.write(line + b"\n")
+            process.stdin.flush()
+            told = process.stdout.readline()
+        except BrokenPipeError:
+            told = b""
+    try:
+        return msgspec.json.decode(told, type=answer)
+    except msgspec.DecodeError:
+        raise Unavailable("the process of the chargers failed before it could report") from None
 
 
 def _end(process: "subprocess.Popen[bytes]") -> None:

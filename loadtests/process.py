@@ -8,8 +8,7 @@ from typing import Final
 
 import msgspec
 
-from cpms_actors.base.errors import Unavailable
-from loadtests.children import child, killed_after
+from loadtests.children import ask, child
 from loadtests.report import Order, StormReport
 
 START_S_MAX: Final = 90.0  # to import, to gather its processes, and to make the chargers
@@ -23,7 +22,7 @@ def storm_process(order: Order, longest_s: float) -> Iterator[StormReport]:
     Raises Unavailable when there is none after `longest_s` or the process failed; its stderr is passed on.
     """
     with child([sys.executable, "-m", "loadtests.storm"]) as process:
-        yield _reported(process, order, longest_s)
+        yield ask(process, msgspec.json.encode(order), StormReport, START_S_MAX + longest_s)
         if order.joining:
             _let_go(process)
 
@@ -34,19 +33,3 @@ def _let_go(process: "subprocess.Popen[bytes]") -> None:
     process.stdin.close()
     with suppress(subprocess.TimeoutExpired):
         process.wait(LET_GO_S_MAX)
-
-
-def _reported(process: "subprocess.Popen[bytes]", order: Order, longest_s: float) -> StormReport:
-    assert process.stdin is not None  # pipes were asked for
-    assert process.stdout is not None
-    with killed_after(process, START_S_MAX + longest_s):
-        try:
-            process.stdin.write(msgspec.json.encode(order) + b"\n")
-            process.stdin.flush()
-            line = process.stdout.readline()
-        except BrokenPipeError:
-            line = b""
-    try:
-        return msgspec.json.decode(line, type=StormReport)
-    except msgspec.DecodeError:
-        raise Unavailable("the process of the chargers failed before it could report") from None

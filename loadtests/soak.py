@@ -13,18 +13,16 @@ bounded: a charger has at most 60 sessions, and an answer costs 8 bytes.
 
 import argparse
 import secrets
-import signal
 import sys
+from functools import partial
 from time import monotonic
-from types import FrameType
-from typing import Final, NoReturn
+from typing import Final
 
-import msgspec
 from msgspec import Struct
 
-from cpms_actors.base.errors import CpmsError
 from cpms_actors.base.settings import Nats
 from loadtests import desk
+from loadtests.command import Whole, run
 from loadtests.process import storm_process
 from loadtests.report import Order, StormReport, Truth
 from loadtests.soak_cycles import CYCLE_S, NAME, SCENARIO, cycles
@@ -35,18 +33,17 @@ from loadtests.verdict import judge
 from supervisors import limits
 
 TOKEN: Final = "SOAK-TOKEN"
-MINUTES_MAX: Final = 720.0
+MINUTES_MAX: Final = 720
 CHARGERS_MAX: Final = 2000
 WORKERS_MAX: Final = 16
 SAMPLES_SPARE: Final = 40  # before the first cycle and after the last
 DIFFERENCES_MAX: Final = 5  # of the reconciliation, as reasons
-INTERRUPTED: Final = 130
 
 
 class Asked(Struct, frozen=True):
     """What the command line says."""
 
-    minutes: float
+    minutes: int
     chargers: int
     workers: int
     as_json: bool
@@ -55,16 +52,7 @@ class Asked(Struct, frozen=True):
 def main() -> int:
     """Run one soak."""
     asked = _arguments()
-    signal.signal(signal.SIGTERM, _interrupt)
-    try:
-        verdict = _run(asked)
-    except (CpmsError, OSError) as error:
-        sys.stderr.write(f"soak: {error}\n")
-        return 2
-    except KeyboardInterrupt:
-        return INTERRUPTED
-    sys.stdout.write(msgspec.json.encode(verdict).decode() + "\n" if asked.as_json else as_text(verdict))
-    return 0 if verdict.verdict == "pass" else 1
+    return run("soak", partial(_run, asked), None if asked.as_json else as_text)
 
 
 def _run(asked: Asked) -> SoakVerdict:
@@ -153,29 +141,12 @@ def _progress(number: int, sample: Sample) -> None:
 
 def _arguments() -> Asked:
     parser = argparse.ArgumentParser(prog="soak", description="Traffic and reconnections, and whether memory and files stay flat.")
-    parser.add_argument("--minutes", type=_Number(1, MINUTES_MAX), default=10.0, help="[default: 10]")
-    parser.add_argument("--chargers", type=_Number(2, CHARGERS_MAX), default=300, help="[default: 300]")
-    parser.add_argument("--workers", type=_Number(1, WORKERS_MAX), default=2, help="[default: 2]")
+    parser.add_argument("--minutes", type=Whole(1, MINUTES_MAX), default=10, help="[default: 10]")
+    parser.add_argument("--chargers", type=Whole(2, CHARGERS_MAX), default=300, help="[default: 300]")
+    parser.add_argument("--workers", type=Whole(1, WORKERS_MAX), default=2, help="[default: 2]")
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout and nothing else")
     asked = parser.parse_args()
-    return Asked(asked.minutes, int(asked.chargers), int(asked.workers), asked.json)
-
-
-class _Number:
-    """A number within bounds."""
-
-    def __init__(self, least: float, most: float) -> None:
-        self._least, self._most = least, most
-
-    def __call__(self, text: str) -> float:
-        value = float(text)
-        if not self._least <= value <= self._most:  # nor is NaN
-            raise argparse.ArgumentTypeError(f"{text} is not between {self._least:g} and {self._most:g}")
-        return value
-
-
-def _interrupt(_signal: int, _frame: FrameType | None) -> NoReturn:
-    raise KeyboardInterrupt
+    return Asked(asked.minutes, asked.chargers, asked.workers, asked.json)
 
 
 def _say(sentence: str) -> None:

@@ -10,9 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cpms_actors.base.errors import CpmsError, OperatorError, Unavailable
-from cpms_actors.bus.verbs import EXIT_OPERATOR, EXIT_UNAVAILABLE, Failure
-from cpms_actors.cli.output import JsonOption, fail, print_json, print_line
+from cpms_actors.cli.output import JsonOption, explained, print_json, print_line
 
 if TYPE_CHECKING:
     from cpms_actors.pools.backup_files import Manifest
@@ -78,14 +76,8 @@ def _done(as_json: bool, work: "Callable[[], Awaitable[Manifest]]") -> "Manifest
     async def run() -> "Manifest":
         return await work()
 
-    try:
+    with explained(as_json):
         return anyio.run(run, backend_options={"use_uvloop": True})
-    except CpmsError as error:
-        if isinstance(error, OperatorError):
-            raise fail(as_json, Failure(error.code, error.text, EXIT_OPERATOR)) from None
-        if isinstance(error, Unavailable):
-            raise fail(as_json, Failure("unavailable", str(error), EXIT_UNAVAILABLE)) from None
-        raise
 
 
 def _say(as_json: bool) -> Callable[[str], None]:

@@ -6,7 +6,8 @@ is for people and errors go to stderr. The exit code is the same: 0 done, 2 it c
 """
 
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final, TypeVar
 
@@ -46,19 +47,26 @@ def answer(
     """
     from cpms_actors.cli.client import ask  # with the drivers behind it, which help does not need
 
-    try:
+    with explained(as_json):
         response = ask(verb, request(), patience_s=patience_s)
+    if as_json:
+        print_json({**msgspec.to_builtins(response), **extra} if extra else response)
+    else:
+        show(response)
+    return response
+
+
+@contextmanager
+def explained(as_json: bool) -> Iterator[None]:
+    """What the block cannot do is printed, and ends the command with its code."""
+    try:
+        yield
     except VerbFailed as error:
         raise fail(as_json, Failure(error.code, error.text, error.exit, error.details)) from None
     except OperatorError as error:
         raise fail(as_json, Failure(error.code, error.text, EXIT_OPERATOR)) from None
     except Unavailable as error:
         raise fail(as_json, Failure("unavailable", str(error), EXIT_UNAVAILABLE)) from None
-    if as_json:
-        print_json({**msgspec.to_builtins(response), **extra} if extra else response)
-    else:
-        show(response)
-    return response
 
 
 def fail(as_json: bool, failure: Failure) -> typer.Exit:

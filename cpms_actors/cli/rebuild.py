@@ -5,9 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cpms_actors.base.errors import OperatorError, Unavailable
-from cpms_actors.bus.verbs import EXIT_OPERATOR, EXIT_UNAVAILABLE, Failure
-from cpms_actors.cli.output import JsonOption, fail, print_json, print_line, print_table
+from cpms_actors.cli.output import JsonOption, explained, print_json, print_line, print_table
 
 if TYPE_CHECKING:
     from cpms_actors.pools.rebuilding import Progress, Rebuilt
@@ -33,12 +31,8 @@ def rebuild(
       cpms rebuild
       cpms rebuild --json
     """
-    try:
+    with explained(as_json):
         found = _rebuild(limit, quiet=as_json)
-    except OperatorError as error:
-        raise fail(as_json, Failure(error.code, error.text, EXIT_OPERATOR)) from None
-    except Unavailable as error:
-        raise fail(as_json, Failure("unavailable", str(error), EXIT_UNAVAILABLE)) from None
     if as_json:
         print_json(found)
     else:

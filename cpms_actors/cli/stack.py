@@ -133,13 +133,12 @@ def migrate() -> None:
     CPMS_POSTGRES_OWNER_DSN names both. Any number of processes may run this at once.
     """
     from cpms_actors.store import migrate as migrations
+    from cpms_actors.store.owning import owner_dsn
 
-    owner_dsn = attached().postgres.owner_dsn
-    if not owner_dsn:
-        raise OperatorError("owner_dsn", "set CPMS_POSTGRES_OWNER_DSN to the database, as the role that owns it")
+    dsn = owner_dsn(attached().postgres)
 
     async def run() -> None:
-        applied = await migrations.migrate(owner_dsn)
+        applied = await migrations.migrate(dsn)
         sys.stdout.write(f"cpms: applied {', '.join(applied)}\n" if applied else "cpms: the database is up to date\n")
 
     _run(run)

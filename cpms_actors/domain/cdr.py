@@ -11,6 +11,8 @@ still there. (OCPI 2.2.1 mod_cdrs knows the same as Credit CDR; there only the c
 The detail of a CDR holds the tariff it was priced with, so that nobody has to look for a version that was in force then.
 """
 
+from collections.abc import Callable
+
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -108,6 +110,16 @@ def draw_up(session: EndedSession, tariff: Tariff | None, *, cdr_id: str, curren
 def says_the_same(cdr: Cdr, former: Cdr) -> bool:
     """Whether a new CDR of a session tells a driver nothing that the former did not."""
     return replace(cdr, id=former.id, session_version=former.session_version, created_at=former.created_at) == former
+
+
+def issued(cdr: Cdr, former: Cdr | None, *, new_id: Callable[[], str]) -> tuple[Cdr, ...]:
+    """What is to be written when this CDR of a session was drawn up and that one stands: nothing when it tells nothing new, else the
+    credit of the former and then the new one."""
+    if former is None:
+        return (cdr,)
+    if says_the_same(cdr, former):
+        return ()
+    return credit_of(former, cdr_id=new_id(), now=cdr.created_at), cdr
 
 
 def credit_of(cdr: Cdr, *, cdr_id: str, now: int) -> Cdr:

@@ -16,19 +16,18 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
-import asyncpg
 from nats.aio.client import Client
-from nats.errors import Error as NatsError
 from nats.js.api import StreamInfo
 from nats.js.errors import NotFoundError
 
-from cpms_actors.base.errors import OperatorError, Unavailable
+from cpms_actors.base.errors import OperatorError
 from cpms_actors.base.ids import LANES
 from cpms_actors.base.settings import Settings
 from cpms_actors.bus import snapshots, subjects
-from cpms_actors.bus.client import connect
 from cpms_actors.pools.backup_files import CREDENTIAL_KEY, FORMAT, Draft, LaneDump, Manifest, StreamDump, drafted
+from cpms_actors.pools.commanding import as_command
 from cpms_actors.pools.lane import stream_name
+from cpms_actors.pools.pages import last_page, page_from
 from cpms_actors.store import dumping, offsets
 from cpms_actors.store.database import Connection
 from cpms_actors.store.dumping import TableDump
@@ -55,20 +54,11 @@ async def backup(settings: Settings, folder: Path, *, say: Say, dumped: Callable
 
     Raises OperatorError when the folder or the owner's right is missing, Unavailable without NATS or Postgres; no folder is left then.
     """
-    if not settings.postgres.owner_dsn:
-        raise OperatorError("owner_dsn", "set CPMS_POSTGRES_OWNER_DSN to the database, as the role that owns it")
-    client = await connect(settings.nats, "backup", patient=False)
-    try:
+    async with as_command(settings, "backup") as client:
         with drafted(folder) as draft:
             manifest = await _write(settings, client, draft, say, dumped)
             draft.finish(manifest)
             return manifest
-    except (NatsError, TimeoutError, OSError) as error:
-        raise Unavailable(f"the broker cannot be read: {error!r}") from error
-    except (asyncpg.PostgresConnectionError, asyncpg.OperatorInterventionError) as error:
-        raise Unavailable(f"Postgres is not available: {error}") from error
-    finally:
-        await client.close()
 
 
 async def _write(settings: Settings, client: Client, draft: Draft, say: Say, dumped: Callable[[], Awaitable[None]]) -> Manifest:
@@ -133,13 +123,12 @@ async def _take(client: Client, draft: Draft, info: StreamInfo, say: Say) -> Str
 
 async def _lane(client: Client, lane: int, folded: int) -> LaneDump:
     """Which pages of a lane there are. The one at the offset is kept by whoever makes room; if it has gone, so have some behind it."""
-    try:
-        first = await client.jetstream().get_msg(subjects.JOURNAL_STREAM, 1, subject=subjects.journal(lane), next=True)
-        last = await client.jetstream().get_last_msg(subjects.JOURNAL_STREAM, subjects.journal(lane))
-    except NotFoundError:
+    jetstream = client.jetstream()
+    first, ends = await page_from(jetstream, lane, 1), await last_page(jetstream, lane)
+    if first is None:
         return LaneDump(lane, folded, 0, 0)
     begins = first.seq or 0
     if folded and begins > folded:
         text = "the journal was full and made room while it was read: pages that the tables have not are gone; begin the backup again"
         raise OperatorError("backup-overtaken", text)
-    return LaneDump(lane, folded, begins, last.seq or 0)
+    return LaneDump(lane, folded, begins, ends)

@@ -16,9 +16,12 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.errors import Error as NatsError
-from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
+from nats.js import JetStreamContext
+from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy, RawStreamMsg
+from nats.js.errors import NotFoundError
 
 from cpms_actors.base.errors import Unavailable
+from cpms_actors.bus import subjects
 from cpms_actors.pools.fold import StoredPage
 
 PULL_PAGES: Final = 64
@@ -30,6 +33,23 @@ _NS: Final = 1_000_000_000
 _REQUEST: Final = msgspec.json.encode({"batch": PULL_PAGES, "expires": EXPIRES_S * _NS, "idle_heartbeat": HEARTBEAT_S * _NS})
 _HEARTBEAT: Final = "100"
 _REQUEST_OVER: Final = ("404", "408")  # no messages; the request's time is over
+
+
+async def page_from(jetstream: JetStreamContext, lane: int, seq: int) -> RawStreamMsg | None:
+    """The first page of a lane at or above a sequence of the stream; None when there is none."""
+    try:
+        return await jetstream.get_msg(subjects.JOURNAL_STREAM, seq, subject=subjects.journal(lane), next=True)
+    except NotFoundError:
+        return None
+
+
+async def last_page(jetstream: JetStreamContext, lane: int) -> int:
+    """The sequence of a lane's last page; 0 when there is none."""
+    try:
+        message = await jetstream.get_last_msg(subjects.JOURNAL_STREAM, subjects.journal(lane))
+    except NotFoundError:
+        return 0
+    return message.seq or 0
 
 
 class PageReader:

@@ -10,7 +10,7 @@ with. The system may go on meanwhile: compared is one snapshot of it, with the o
 """
 
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from tempfile import TemporaryFile
 from typing import Final, TypeAlias
@@ -20,19 +20,17 @@ import asyncpg
 from msgspec import Struct
 from msgspec.structs import replace
 from nats.aio.client import Client
-from nats.errors import Error as NatsError
 from nats.js.api import StreamInfo
-from nats.js.errors import NotFoundError
 
-from cpms_actors.base.errors import OperatorError, Unavailable
+from cpms_actors.base.errors import OperatorError
 from cpms_actors.base.settings import Settings
 from cpms_actors.bus import subjects
-from cpms_actors.bus.client import connect
 from cpms_actors.domain.cdr import draw_up
+from cpms_actors.pools.commanding import as_command
 from cpms_actors.pools.fold import StoredPage
 from cpms_actors.pools.lane import BATCH_BYTES_MAX, Lane, stream_name
-from cpms_actors.pools.pages import PageReader
-from cpms_actors.store import cdrs, comparing, offsets
+from cpms_actors.pools.pages import PageReader, page_from
+from cpms_actors.store import cdrs, comparing, dumping, offsets
 from cpms_actors.store.cdrs import Claimed
 from cpms_actors.store.comparing import Checksum, Differing, Horizon
 from cpms_actors.store.database import Connection, Database, open_database
@@ -82,17 +80,8 @@ async def rebuild(settings: Settings, *, limit: int, progress: Progress) -> Rebu
 
     Raises OperatorError when the owner may not make a database or another rebuild is under way, Unavailable without NATS or Postgres.
     """
-    if not settings.postgres.owner_dsn:
-        raise OperatorError("owner_dsn", "set CPMS_POSTGRES_OWNER_DSN to the database, as the role that owns it")
-    client = await connect(settings.nats, "rebuild", patient=False)
-    try:
+    async with as_command(settings, "rebuild") as client:
         return await _rebuild(settings, client, limit, progress)
-    except (NatsError, TimeoutError, OSError) as error:
-        raise Unavailable(f"the journal cannot be read: {error!r}") from error
-    except (asyncpg.PostgresConnectionError, asyncpg.OperatorInterventionError) as error:
-        raise Unavailable(f"Postgres is not available: {error}") from error
-    finally:
-        await client.close()
 
 
 async def _rebuild(settings: Settings, client: Client, limit: int, progress: Progress) -> Rebuilt:
@@ -139,15 +128,9 @@ async def _empty_database(live: Owner, dsn: str) -> AsyncIterator[str]:
 
 async def _copy(live: Owner, fresh: Owner, table: str) -> None:
     """A table of the registry, as the snapshot has it."""
-    names = await live.fetch(
-        "SELECT column_name AS name FROM information_schema.columns WHERE table_schema = 'public' AND table_name = $1"
-        " AND is_generated = 'NEVER' ORDER BY ordinal_position",
-        table,
-    )
-    columns = [row["name"] for row in names if table != "chargers" or row["name"] not in _LIVE]
+    columns = [name for name in await dumping.columns_of(live, table) if table != "chargers" or name not in _LIVE]
     with TemporaryFile() as between:
-        listed = ", ".join(f'"{name}"' for name in columns)
-        await live.copy_from_query(f"SELECT {listed} FROM {table}", output=between, format="binary")
+        await live.copy_from_query(f"SELECT {dumping.listed(columns)} FROM {table}", output=between, format="binary")
         between.seek(0)
         await fresh.execute(f"DELETE FROM {table}")  # a migration may have put a first row there
         await fresh.copy_to_table(table, source=between, columns=columns, format="binary")
@@ -227,9 +210,8 @@ async def _begins(live: Owner, client: Client, info: StreamInfo, targets: dict[i
     """The moment from which the journal has every fact that is in the database; None: it has them all."""
     first: list[datetime] = []
     for lane in targets:
-        with suppress(NotFoundError):
-            page = await client.jetstream().get_msg(subjects.JOURNAL_STREAM, 1, subject=subjects.journal(lane), next=True)
-            first += [page.time] if page.time else []
+        page = await page_from(client.jetstream(), lane, 1)
+        first += [page.time] if page is not None and page.time else []
     made = min([info.created or datetime.now(UTC), *first])  # one that was restored is older than it says
     older = await live.fetchval("SELECT EXISTS (SELECT FROM sessions WHERE created_at < $1)", made)
     if info.state.first_seq <= 1 and not info.state.num_deleted and not older:

@@ -20,14 +20,14 @@ from nats.errors import Error as NatsError
 from nats.errors import NoRespondersError
 from nats.js.errors import NotFoundError
 
-from cpms_actors.base.errors import OperatorError, Unavailable
+from cpms_actors.base.errors import OperatorError
 from cpms_actors.base.settings import Settings
 from cpms_actors.bus import snapshots, spare_ids, subjects
-from cpms_actors.bus.client import connect
 from cpms_actors.bus.live import open_bucket
 from cpms_actors.bus.questions import STATUS_SUBJECT
 from cpms_actors.pools.backing_up import STREAMS
 from cpms_actors.pools.backup_files import CREDENTIAL_KEY, Manifest, StreamDump, chunks, read_manifest, verify
+from cpms_actors.pools.commanding import as_command
 from cpms_actors.pools.lane import stream_name
 from cpms_actors.store import dumping
 from cpms_actors.store.migrate import load_migrations, migrate, pending
@@ -69,24 +69,16 @@ async def restore(settings: Settings, folder: Path, manifest: Manifest, *, say: 
     Raises OperatorError when the system is not empty or something of it runs, Unavailable without NATS or Postgres. The system is empty
     then, and a restore can begin again; only if the last migrations fail is all there, and `cpms migrate` goes on.
     """
-    if not settings.postgres.owner_dsn:
-        raise OperatorError("owner_dsn", "set CPMS_POSTGRES_OWNER_DSN to the database, as the role that owns it")
-    client = await connect(settings.nats, "restore", patient=False)
     try:
-        await _nobody_runs(client)
-        async with as_owner(settings.postgres.owner_dsn) as connection:
-            await _empty(client, connection, manifest)
-        await migrate(settings.postgres.owner_dsn, up_to=max(manifest.migrations, default=0))
-        await _restore(settings, client, folder, manifest, say)
-        await migrate(settings.postgres.owner_dsn)
-    except (NatsError, TimeoutError, OSError) as error:
-        raise Unavailable(f"a server does not answer: {error!r}") from error
-    except (asyncpg.PostgresConnectionError, asyncpg.OperatorInterventionError) as error:
-        raise Unavailable(f"Postgres is not available: {error}") from error
-    except asyncpg.PostgresError as error:
+        async with as_command(settings, "restore") as client:
+            await _nobody_runs(client)
+            async with as_owner(settings.postgres.owner_dsn) as connection:
+                await _empty(client, connection, manifest)
+            await migrate(settings.postgres.owner_dsn, up_to=max(manifest.migrations, default=0))
+            await _restore(settings, client, folder, manifest, say)
+            await migrate(settings.postgres.owner_dsn)
+    except asyncpg.PostgresError as error:  # it is there, and says no
         raise OperatorError("backup-refused", f"Postgres refuses what is in the backup: {error}; use another backup") from error
-    finally:
-        await client.close()
 
 
 async def _nobody_runs(client: Client) -> None:

@@ -20,14 +20,14 @@ import asyncpg
 from nats.aio.client import Client
 from nats.errors import Error as NatsError
 from nats.js import JetStreamContext
-from nats.js.api import RawStreamMsg, StreamInfo
-from nats.js.errors import NotFoundError
+from nats.js.api import StreamInfo
 
 from cpms_actors.base.errors import Unavailable
 from cpms_actors.base.settings import Settings
 from cpms_actors.bus import subjects
 from cpms_actors.observe import logs
 from cpms_actors.pools.lane import stream_name
+from cpms_actors.pools.pages import page_from
 from cpms_actors.store import meter_values, offsets
 from cpms_actors.store.database import Connection, Database
 
@@ -123,23 +123,16 @@ class Retention:
             folded = await offsets.folded(connection, stream_name(info))
         went = False
         for lane, offset in folded.items():
-            first = await self._page(lane, 1)
+            first = await page_from(self._jetstream, lane, 1)
             if first is None or first.seq is None or first.seq >= offset:
                 continue
             middle = first.seq + (offset - first.seq + 1) // 2
-            kept = await self._page(lane, middle)
+            kept = await page_from(self._jetstream, lane, middle)
             if kept is None or kept.time is None or (spare_the_newest and self._clock() - kept.time.timestamp() < self._kept_s):
                 continue
             await self._jetstream.purge_stream(subjects.JOURNAL_STREAM, seq=middle, subject=subjects.journal(lane))
             went = True
         return went
-
-    async def _page(self, lane: int, seq: int) -> RawStreamMsg | None:
-        """The first page of a lane at or above a sequence of the stream."""
-        try:
-            return await self._jetstream.get_msg(subjects.JOURNAL_STREAM, seq, subject=subjects.journal(lane), next=True)
-        except NotFoundError:
-            return None
 
 
 async def _or_later(work: Awaitable[None]) -> None:

@@ -23,7 +23,6 @@ import asyncpg
 from msgspec import Struct
 from nats.aio.client import Client
 from nats.errors import Error as NatsError
-from nats.js.errors import NotFoundError
 
 from cpms_actors.base.errors import Unavailable
 from cpms_actors.base.ids import LANES, lane_of, slot_of
@@ -33,6 +32,7 @@ from cpms_actors.domain.events import NO_OWNER, Event, TransactionLapsed
 from cpms_actors.domain.silence import FAILED_START, Reason, judge
 from cpms_actors.observe import logs
 from cpms_actors.pools.lane import stream_name
+from cpms_actors.pools.pages import last_page
 from cpms_actors.store import offsets, silence, tenants
 from cpms_actors.store.database import Database
 from cpms_actors.store.silence import Silent
@@ -120,14 +120,7 @@ class Sweeper:
 
     async def _look_at_journal(self, now: int) -> Look:
         info = await self._jetstream.stream_info(subjects.JOURNAL_STREAM)
-        return Look(now, stream_name(info), {lane: await self._last_page(lane) for lane in range(LANES)})
-
-    async def _last_page(self, lane: int) -> int:
-        try:
-            message = await self._jetstream.get_last_msg(subjects.JOURNAL_STREAM, subjects.journal(lane))
-        except NotFoundError:
-            return 0
-        return message.seq or 0
+        return Look(now, stream_name(info), {lane: await last_page(self._jetstream, lane) for lane in range(LANES)})
 
     async def _folded_up_to(self, look: Look) -> list[int]:
         """The lanes of which everything is folded that the journal held at that look."""

@@ -34,7 +34,7 @@ from cpms_actors.base.errors import OperatorError, Unavailable
 from cpms_actors.base.settings import Settings
 from cpms_actors.bus import client as bus
 from cpms_actors.bus import subjects
-from cpms_actors.domain.cdr import Cdr, credit_of, draw_up, says_the_same
+from cpms_actors.domain.cdr import Cdr, draw_up, issued
 from cpms_actors.observe import logs
 from cpms_actors.store import cdrs, tariffs, tenants
 from cpms_actors.store.cdrs import Claimed
@@ -258,10 +258,9 @@ async def _rate_one(connection: Connection, claimed: Claimed, now: int, new_id: 
     )
 
 
-async def _draw_up(connection: Connection, claimed: Claimed, now: int, new_id: Callable[[], str]) -> list[Cdr]:
+async def _draw_up(connection: Connection, claimed: Claimed, now: int, new_id: Callable[[], str]) -> tuple[Cdr, ...]:
     """Write the CDR of a session, and before it the credit of the one it replaces; nothing when that one says the same."""
     session = claimed.session
-    written: list[Cdr] = []
     former = await cdrs.current(connection, session.tenant, session.id) if claimed.rated else None
     if former is None:
         tariff = await tariffs.in_force(connection, session.tenant, session.charger, session.metered.start_ms)
@@ -269,11 +268,7 @@ async def _draw_up(connection: Connection, claimed: Claimed, now: int, new_id: C
         tariff = former.detail.tariff
     currency = former.currency if former else claimed.currency
     cdr = draw_up(session, tariff, cdr_id=new_id(), currency=currency, now=now, provisional=claimed.provisional)
-    if former is not None:
-        if says_the_same(cdr, former):
-            return written
-        written.append(credit_of(former, cdr_id=new_id(), now=now))
-    written.append(cdr)
+    written = issued(cdr, former, new_id=new_id)
     for each in written:
         await cdrs.insert(connection, each)
     return written

@@ -74,7 +74,7 @@ async def dump(connection: Connection, table: str, file: str, write: Callable[[b
         write(data)
 
     columns = await columns_of(connection, table)
-    status: str = await connection.copy_from_query(f'SELECT {_listed(columns)} FROM "{table}"', output=_taken_as(sink), format="binary")
+    status: str = await connection.copy_from_query(f'SELECT {listed(columns)} FROM "{table}"', output=_taken_as(sink), format="binary")
     return TableDump(table, columns, int(status.split()[-1]), file)
 
 
@@ -88,7 +88,8 @@ async def columns_of(connection: Connection, table: str) -> list[str]:
     return [row["name"] for row in await connection.fetch(_COLUMNS, table)]
 
 
-def _listed(columns: Iterable[str]) -> str:
+def listed(columns: Iterable[str]) -> str:
+    """Names of columns, as a query has them."""
     return ", ".join(f'"{name}"' for name in columns)
 
 

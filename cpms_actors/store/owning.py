@@ -7,10 +7,18 @@ from typing import Final, TypeAlias
 import asyncpg
 
 from cpms_actors.base.errors import OperatorError, Unavailable
+from cpms_actors.base.settings import Postgres
 
 Owner: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
 _CONNECT_S: Final = 10.0
+
+
+def owner_dsn(postgres: Postgres) -> str:
+    """The database as its owner. Raises OperatorError when nobody has said who that is."""
+    if not postgres.owner_dsn:
+        raise OperatorError("owner_dsn", "set CPMS_POSTGRES_OWNER_DSN to the database, as the role that owns it")
+    return postgres.owner_dsn
 
 
 @asynccontextmanager

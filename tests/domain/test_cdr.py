@@ -5,8 +5,9 @@ from decimal import Decimal
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
-from cpms_actors.domain.cdr import Cdr, EndedSession, credit_of, draw_up
+from cpms_actors.domain.cdr import Cdr, EndedSession, credit_of, draw_up, issued
 from cpms_actors.domain.metering import MeteredSession, Reading
 from cpms_actors.domain.tariff import simple_tariff
 
@@ -86,3 +87,10 @@ def test_a_credit_cannot_be_credited() -> None:
     credit = credit_of(drawn(), cdr_id="c2", now=0)
     with pytest.raises(ValueError, match="CDR c2 is a credit of c1"):
         credit_of(credit, cdr_id="c3", now=0)
+
+
+def test_a_new_cdr_takes_the_former_back_and_one_that_says_the_same_is_not_written() -> None:
+    first, later = drawn(), replace(drawn(energy_wh=11_000), id="c2", session_version=3, created_at=10 * HOUR)
+    assert issued(first, None, new_id=lambda: "c3") == (first,)
+    assert issued(later, first, new_id=lambda: "c3") == (credit_of(first, cdr_id="c3", now=10 * HOUR), later)
+    assert issued(replace(first, id="c2", session_version=3, created_at=10 * HOUR), first, new_id=lambda: "c3") == ()

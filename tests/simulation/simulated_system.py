@@ -27,7 +27,7 @@ from cpms_actors.charger.charger import Charger
 from cpms_actors.charger.line import Line
 from cpms_actors.charger.office import Office, Slot
 from cpms_actors.domain.access import ChargerRecord, Tenant, Verdict
-from cpms_actors.domain.cdr import EndedSession, credit_of, draw_up, says_the_same
+from cpms_actors.domain.cdr import Cdr, EndedSession, draw_up, issued
 from cpms_actors.domain.events import IdToken
 from cpms_actors.domain.metering import MeteredSession, Reading
 from cpms_actors.domain.tariff import Component, Tariff
@@ -295,14 +295,14 @@ class SessionPool:
     def __init__(self, system: "System", lane: int) -> None:
         self.dead = False
         self.failures = 0
+        self.lane = lane
         self._system = system
-        self._lane = lane
 
     async def run(self) -> None:
         ledger = self._system.ledger
         while not self.dead:
             try:
-                epoch = ledger.claim(self._lane)
+                epoch = ledger.claim(self.lane)
             except LaneLost:
                 await asyncio.sleep(0.5)
                 continue
@@ -315,12 +315,12 @@ class SessionPool:
         ledger, chance = self._system.ledger, self._system.chance
         seen: dict[Any, int] = {}
         while not self.dead:
-            progress = Progress("s", ledger.lanes[self._lane][1], dict(ledger.writers[self._lane]), dict(ledger.slot_epochs))
-            pages = self._system.broker.after(self._lane, progress.stream_seq, chance.randint(1, 64))
+            progress = Progress("s", ledger.lanes[self.lane][1], dict(ledger.writers[self.lane]), dict(ledger.slot_epochs))
+            pages = self._system.broker.after(self.lane, progress.stream_seq, chance.randint(1, 64))
             if not pages or ledger.down or self._system.broker.down:
                 await asyncio.sleep(chance.uniform(0.05, 0.3))
                 continue
-            with ledger.folding(self._lane, epoch):
+            with ledger.folding(self.lane, epoch):
                 accepted = accept(pages, progress)
                 await asyncio.sleep(chance.uniform(0.001, 0.02))
                 batch = fold(accepted.events, ledger.load(*keys_of(accepted.events)), ledger.draw_id, seen)
@@ -329,7 +329,7 @@ class SessionPool:
                 if self.dead or ledger.down:  # the transaction ends with the connection
                     self.failures += 1
                     continue
-                ledger.commit(self._lane, accepted.stream_seq, accepted.writers, accepted.slot_epochs, batch)
+                ledger.commit(self.lane, accepted.stream_seq, accepted.writers, accepted.slot_epochs, batch)
 
 
 class TariffPool:
@@ -353,7 +353,7 @@ class TariffPool:
                 ledger.cdrs += written
                 ledger.rated[stored.id] = session.version
 
-    def _draw_up(self, stored: Stored) -> list[Any]:
+    def _draw_up(self, stored: Stored) -> tuple[Cdr, ...]:
         ledger, session = self._system.ledger, stored.session
         taken = sorted(ledger.readings.get(stored.id, ()))
         metered = MeteredSession(
@@ -367,11 +367,8 @@ class TariffPool:
         ended = EndedSession(session.tenant, stored.id, session.version, session.charger, token, metered)
         now = self._system.now()
         cdr = draw_up(ended, self._tariff, cdr_id=self._system.new_id(), currency="EUR", now=now)
-        former = ledger.standing(stored.id)
-        if former and says_the_same(cdr, former[-1]):
-            return []
-        credits = [credit_of(former[-1], cdr_id=self._system.new_id(), now=now)] if former else []
-        return [*credits, cdr]
+        standing = ledger.standing(stored.id)
+        return issued(cdr, standing[-1] if standing else None, new_id=self._system.new_id)
 
 
 class System:
@@ -384,6 +381,7 @@ class System:
         self.broker = Broker(self.chance, self.faults)
         self.ledger = Ledger()
         self.history: list[str] = []
+        self.shells: list[ChargerShell] = []
         self.workers: list[Worker] = []
         self.owners: dict[int, Worker | None] = dict.fromkeys(range(SLOTS))
         self.epochs: dict[int, int] = dict.fromkeys(range(SLOTS), 0)
@@ -512,5 +510,3 @@ class System:
         pool = TariffPool(self)
         self.rating.append(pool)
         self.spawn(pool.run())
-
-    shells: list[ChargerShell]

@@ -180,7 +180,7 @@ def _kill_pool(system: System) -> None:
     lane = system.chance.randrange(LANES)
     system.tell(f"the process that folds lane {lane} dies")
     for pool in system.pools:
-        if pool._lane == lane:
+        if pool.lane == lane:
             pool.dead = True
     system.loop.call_later(system.chance.uniform(0.5, 15.0), system.start_pool, lane)
 
