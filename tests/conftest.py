@@ -39,7 +39,7 @@ _UNPRIVILEGED = "nobody"  # Postgres refuses to run as root
 _START_S = 30.0
 _TEMPLATE = "cpms_template"
 _WHOLE_SYSTEMS = frozenset(("stack", "loadtests", "bench", "cli/test_stack_up.py", "node/test_stack.py"))
-_LONG = frozenset(("simulation/test_simulation.py", "bus/test_ownership.py"))  # these first, so that nobody waits for them
+_LONG = frozenset(("simulation/test_simulation.py", "bus/test_ownership.py"))  # these next, so that nobody waits for them
 _numbers = count(1)
 
 settings.register_profile("patient", settings(), deadline=None)  # how long an example takes is the machine's affair
@@ -64,8 +64,8 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeSch
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Whole systems come last, when little else runs."""
-    items.sort(key=lambda item: (_scope(item.nodeid) == "whole systems", _scope(item.nodeid) not in _LONG))
+    """Whole systems come first: they take longest, and little of a core, so that everything else goes on beside them."""
+    items.sort(key=lambda item: (_scope(item.nodeid) != "whole systems", _scope(item.nodeid) not in _LONG))
 
 
 class _Server:

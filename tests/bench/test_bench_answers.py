@@ -140,12 +140,12 @@ def test_every_session_that_is_counted_has_its_record() -> None:
 
 @needs_two_cores
 def test_idle_chargers_are_weighed_at_three_sizes() -> None:
-    run = bench("memory", "--json", "--idle", "150", "--seconds", "0.2")
+    run = bench("memory", "--json", "--idle", "600", "--seconds", "0.2")
     assert run.returncode == 0, run.stderr
     answer = json.loads(run.stdout)
-    assert list(answer["sizes"]) == ["5", "50", "150"]
-    assert answer["kib_workers"] == answer["sizes"]["150"]["workers"] > 0
-    assert answer["kib_all"] == pytest.approx(sum(each for part, each in answer["sizes"]["150"].items() if part != "all"), abs=0.1)
+    assert list(answer["sizes"]) == ["20", "200", "600"]
+    assert answer["kib_workers"] == answer["sizes"]["600"]["workers"] > 0
+    assert answer["kib_all"] == pytest.approx(sum(each for part, each in answer["sizes"]["600"].items() if part != "all"), abs=0.1)
 
 
 @needs_two_cores
