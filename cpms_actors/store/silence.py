@@ -40,7 +40,7 @@ CROSS JOIN LATERAL (
 ) AS n
 CROSS JOIN LATERAL (
     SELECT min(l.started_at) AS overtaken_at FROM sessions l
-    WHERE {same_tenant("l", "s")} AND l.charger = s.charger AND l.evse = s.evse AND s.evse > 0 AND l.started_at > s.started_at
+    WHERE {same_tenant("l", "s")} AND l.charger = s.charger AND l.evse = s.evse AND l.evse > 0 AND l.started_at > s.started_at
 ) AS o
 WHERE s.status = 'Active' AND s.id > $2
   AND ((t.failed_start_s > 0 AND s.energy_wh = 0 AND s.heard_at <= $1::timestamptz - t.failed_start_s * interval '1 second')

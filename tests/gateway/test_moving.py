@@ -4,11 +4,15 @@ import asyncio
 import contextlib
 from collections.abc import Callable
 from typing import Any
+from unittest import mock
 
 import pytest
 from websockets.exceptions import ConnectionClosedError
 
+from cpms_actors.gateway.engines.picows import READ_BUFFER_BYTES
 from tests.gateway.conftest import ENOUGH, HEADERS, Site, Worker, echoed, until
+
+SIZE = READ_BUFFER_BYTES - 256  # what picows uses of a buffer of that
 
 
 def only(worker: Worker) -> Any:
@@ -101,7 +105,7 @@ def test_within_a_frame_it_stays_until_the_frame_is_whole(site: Callable[..., No
         here, there = home(site)
         frame = masked(b"y" * 100)
         writer.write(frame[:cut])
-        await until(lambda: len(only(here)._transport.underlying_transport.get_protocol().get_buffer(-1)) == 1792 - cut)
+        await until(lambda: len(only(here)._transport.underlying_transport.get_protocol().get_buffer(-1)) == SIZE - cut)
         assert not move(here, there)
         writer.write(frame[cut:])
         await until(lambda: move(here, there))
@@ -130,18 +134,45 @@ def test_a_fragmented_message_is_finished_first(site: Callable[..., None]) -> No
     site(use)
 
 
-def test_a_parser_that_only_seems_between_frames_costs_this_connection_and_no_frame_is_made_up(site: Callable[..., None]) -> None:
-    """Its buffer has doubled, and is half full: what is free looks like an empty one that has not."""
+@pytest.mark.parametrize("doubled", range(4))
+def test_what_has_filled_half_of_a_buffer_that_grew_is_not_taken_for_an_empty_one(site: Callable[..., None], doubled: int) -> None:
+    """What is free of it is as much as an empty one has that did not grow: a read that fills a buffer does that."""
 
     async def use(site: Site) -> None:
         reader, writer = await site.dial(b"GET /ocpp/A/1 HTTP/1.1\r\n" + HEADERS)
         await reader.readuntil(b"\r\n\r\n")
         here, there = home(site)
-        writer.write(masked(b"l" * 1700))
-        await reader.readexactly(1704)
-        writer.write(masked(b"m" * 2500)[:1792])
-        await until(lambda: len(only(here)._transport.underlying_transport.get_protocol().get_buffer(-1)) == 1792)
+        half = SIZE << doubled
+        protocol = only(here)._transport.underlying_transport.get_protocol()
+        if doubled:  # grow to that half first
+            writer.write(masked(b"l" * (half // 2 - 100)))
+            await reader.readexactly(4 + half // 2 - 100)
+            assert len(protocol.get_buffer(-1)) == half
+        frame = masked(b"m" * (half + 500))
+        writer.write(frame[:half])
+        await until(lambda: len(protocol.get_buffer(-1)) == half and protocol.seems_between_frames() is False)
         assert not move(here, there)
+        writer.write(frame[half:])
+        await until(lambda: move(here, there))
+        assert await reader.readexactly(4 + half + 500) == b"\x81\x7e" + (half + 500).to_bytes(2, "big") + b"m" * (half + 500)
+        await until(lambda: there.engine.open_count == 1)
+        writer.close()
+
+    site(use)
+
+
+def test_a_parser_that_only_seems_between_frames_costs_this_connection_and_no_frame_is_made_up(site: Callable[..., None]) -> None:
+    """It is told by the first byte of its next frame, which is a question of ours."""
+
+    async def use(site: Site) -> None:
+        reader, writer = await site.dial(b"GET /ocpp/A/1 HTTP/1.1\r\n" + HEADERS)
+        await reader.readuntil(b"\r\n\r\n")
+        here, there = home(site)
+        protocol = only(here)._transport.underlying_transport.get_protocol()
+        writer.write(masked(b"m" * 2500)[:1000])
+        await until(lambda: len(protocol.get_buffer(-1)) == SIZE - 1000)
+        with mock.patch.object(type(protocol), "seems_between_frames", return_value=True):
+            assert not move(here, there)
         closing = await asyncio.wait_for(reader.readexactly(4), 5)
         assert closing[:1] + closing[2:] == b"\x88" + (1012).to_bytes(2, "big")
         writer.close()

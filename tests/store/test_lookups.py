@@ -1,8 +1,11 @@
 """What is looked up for every message is found in an index, also in a young database, of which the planner knows nothing."""
 
+import asyncio
+import contextlib
 import re
 from collections.abc import AsyncIterator
 
+import asyncpg
 import pytest
 
 from cpms_actors.base.settings import Postgres
@@ -10,6 +13,7 @@ from cpms_actors.base.time import to_datetime
 from cpms_actors.store import chargers_live, sessions, silence, verdicts
 from cpms_actors.store.chargers_live import ChargerLive
 from cpms_actors.store.database import Connection, open_database
+from tests.conftest import PostgresServer
 
 pytestmark = pytest.mark.anyio
 TENANT = "default"
@@ -23,35 +27,56 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
+@pytest.fixture(scope="module", params=["of which nothing is known", "that was analyzed"])
+def database(request: pytest.FixtureRequest, postgres_server: PostgresServer, _template: str) -> Postgres:
+    """One of which a tenant has ROWS rows in each table, all sessions of one charger: the worst that statistics can say of it."""
+    settings = postgres_server.create(f"cpms_lookups_{request.param_index}", _template)
+
+    async def fill() -> None:
+        owner = await asyncpg.connect(settings.owner_dsn)
+        for table in ("sessions", "session_transactions", "tokens", "chargers"):  # or it would be analyzed while it is tested
+            await owner.execute(f"ALTER TABLE {table} SET (autovacuum_enabled = false)")
+        async with open_database(settings) as opened, opened.transaction([TENANT]) as connection:
+            await connection.execute(
+                "INSERT INTO sessions (id, tenant_id, charger, transaction, start_key, status, started_at, marks)"
+                " SELECT n, $1, 'CP1', n::text, 'start ' || n, 'Ended', now(), '{}' FROM generate_series(1, $2) AS n",
+                TENANT,
+                ROWS,
+            )
+            await connection.execute(
+                "INSERT INTO session_transactions (tenant_id, charger, transaction, session_id)"
+                " SELECT $1, 'CP1', n::text, n FROM generate_series(1, $2) AS n",
+                TENANT,
+                ROWS,
+            )
+            await connection.execute(
+                "INSERT INTO tokens (tenant_id, id, group_id)"
+                " SELECT $1, 'Token ' || n, 'Group ' || n FROM generate_series(1, $2) AS n",
+                TENANT,
+                ROWS,
+            )
+            await connection.execute(
+                "INSERT INTO chargers (tenant_id, identity) SELECT $1, n::text FROM generate_series(1, $2) AS n", TENANT, ROWS
+            )
+        if request.param == "that was analyzed":
+            await owner.execute("ANALYZE")
+        await owner.close()
+
+    asyncio.run(fill())
+    return settings
+
+
 @pytest.fixture
-async def connection(postgres: Postgres) -> AsyncIterator[Connection]:
-    """The role of the pools, in a tenant of whom each table has ROWS rows."""
-    async with open_database(postgres) as database, database.transaction([TENANT]) as connection:
-        await connection.execute(
-            "INSERT INTO sessions (id, tenant_id, charger, transaction, start_key, status, started_at, marks)"
-            " SELECT n, $1, 'CP1', n::text, 'start ' || n, 'Ended', now(), '{}' FROM generate_series(1, $2) AS n"
-            " ON CONFLICT DO NOTHING",
-            TENANT,
-            ROWS,
-        )
-        await connection.execute(
-            "INSERT INTO session_transactions (tenant_id, charger, transaction, session_id)"
-            " SELECT $1, 'CP1', n::text, n FROM generate_series(1, $2) AS n ON CONFLICT DO NOTHING",
-            TENANT,
-            ROWS,
-        )
-        await connection.execute(
-            "INSERT INTO tokens (tenant_id, id, group_id) SELECT $1, 'Token ' || n, 'Group ' || n FROM generate_series(1, $2) AS n"
-            " ON CONFLICT DO NOTHING",
-            TENANT,
-            ROWS,
-        )
-        await connection.execute(
-            "INSERT INTO chargers (tenant_id, identity) SELECT $1, n::text FROM generate_series(1, $2) AS n ON CONFLICT DO NOTHING",
-            TENANT,
-            ROWS,
-        )
-        yield connection
+async def connection(database: Postgres) -> AsyncIterator[Connection]:
+    """The role of the pools, in a transaction of which nothing is kept."""
+    async with open_database(database) as opened:
+        with contextlib.suppress(_NotKept):
+            async with opened.transaction([TENANT]) as connection:
+                yield connection
+                raise _NotKept
+
+
+class _NotKept(Exception): ...
 
 
 QUESTIONS = {

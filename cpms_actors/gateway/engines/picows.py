@@ -19,6 +19,7 @@ Traps of the library that these two files step around:
 
 import asyncio
 import socket
+from ctypes import addressof, c_char
 from typing import Any, Final, Literal
 
 from picows import WSAutoPingStrategy, WSUpgradeRequest, WSUpgradeResponse
@@ -37,9 +38,10 @@ from cpms_actors.gateway.listening import BACKLOG, endpoint, listen
 from cpms_actors.gateway.routing import NODE_HEADER, Routing
 from cpms_actors.observe.counters import Counters
 
-READ_BUFFER_BYTES: Final = 2048  # the library's least; a request head and every common frame fit
+READ_BUFFER_BYTES: Final = 2049  # one more than the library's least, see `seems_between_frames`; a request head and every common frame fit
 READ_BYTES_MAX: Final = 2048  # of one read: a burst takes several
 _BUFFER_SIZES: Final = frozenset((READ_BUFFER_BYTES - 256) << doubled for doubled in range(24))  # that the library's buffer may have
+_ALIGNMENT: Final = 16  # where malloc may begin
 
 _HEAD_AGAIN: Final = (
     b"GET / HTTP/1.1\r\nHost: moved\r\nUpgrade: websocket\r\nConnection: upgrade\r\n"
@@ -134,9 +136,14 @@ class _Socket(WSProtocol):  # type: ignore[misc]  # Any, see the import
         self.buffer_updated(len(data))
 
     def seems_between_frames(self) -> bool:
-        """Whether the parser has nothing of a frame. It tells how much of its buffer is free, but not how large that is: if nothing
-        is in it, then what is free is one of the sizes that it may have."""
-        return len(WSProtocol.get_buffer(self, -1)) in _BUFFER_SIZES
+        """Whether the parser has nothing of a frame. It tells how much of its buffer is free, but not how large that is.
+
+        If nothing is in it, then what is free is one of the sizes that it may have, and begins where malloc began. A buffer that has
+        doubled with a part of a frame may have as much free; that begins elsewhere: its first size is odd, and a part that leaves one
+        of the first four sizes no multiple of 16. Only what leaves 28 KiB or more is not told apart.
+        """
+        free = WSProtocol.get_buffer(self, -1)
+        return len(free) in _BUFFER_SIZES and addressof(c_char.from_buffer(free)) % _ALIGNMENT == 0
 
     def connection_lost(self, exception: Exception | None) -> None:
         super().connection_lost(exception)

@@ -10,3 +10,7 @@ ALTER TABLE sessions ADD COLUMN heard_at timestamptz NOT NULL DEFAULT now();
 
 -- The sweeper goes through the active sessions by id: of all there ever were, they are few.
 CREATE INDEX sessions_active ON sessions (id) WHERE status = 'Active';
+
+-- And of each of them it asks for the next session at the same EVSE, without reading what the charger did before. Partial, so that no
+-- planner can take it for sessions_of_charger, which begins alike.
+CREATE INDEX sessions_of_evse ON sessions (tenant_id, charger, evse, started_at) WHERE evse > 0;
