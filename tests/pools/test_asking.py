@@ -2,6 +2,8 @@
 
 from collections.abc import AsyncIterator, Callable
 from itertools import pairwise
+from math import ceil
+from time import time
 from typing import Any
 
 import anyio
@@ -9,8 +11,8 @@ import msgspec
 import pytest
 from nats.aio.msg import Msg
 
-from cpms_actors.base.settings import Postgres
-from cpms_actors.bus import commands
+from cpms_actors.base.settings import Postgres, Settings
+from cpms_actors.bus import commands, questions
 from cpms_actors.bus.commands import CallAnswer
 from cpms_actors.domain.asking import ASKED_MAX, UNANSWERED_MAX
 from cpms_actors.domain.events import (
@@ -23,7 +25,10 @@ from cpms_actors.domain.events import (
     TransactionStarted,
     TransactionUpdated,
 )
-from cpms_actors.pools.asking import Counts
+from cpms_actors.pools import session
+from cpms_actors.pools.asking import ANSWER_S, AT_ONCE_MAX, ROUND_MAX, Counts
+from cpms_actors.pools.operations_calls import ANSWER_MARGIN_S
+from cpms_actors.pools.sweeper import LOOK_S, LOOKS_APART_MS_MAX, Sweeper
 from cpms_actors.store.database import open_database
 from tests.pools.sweeping import LOOK, MIN, T0, H, S, World, meter, start, status
 
@@ -267,6 +272,11 @@ async def test_when_as_many_are_remembered_as_can_be_the_others_wait(
     assert [said["transactionId"] for _, said in stations.asked] == ["one", "two"]
 
 
+def test_a_round_in_which_nobody_answers_is_over_before_the_look_is_too_old() -> None:
+    waits_s = ceil(ROUND_MAX / AT_ONCE_MAX) * (ANSWER_S + ANSWER_MARGIN_S)
+    assert (LOOK_S + waits_s) * 1000 < LOOKS_APART_MS_MAX
+
+
 # -- an end that is missing
 
 
@@ -325,6 +335,25 @@ async def test_a_silent_transaction_of_a_station_that_does_not_answer_is_closed_
     assert (await world.session())[:2] == ("Ended", 1)
 
 
+async def test_a_start_without_energy_that_goes_on_is_asked_about_ever_more_rarely_and_not_closed_in_between(
+    world: World, stations: Stations
+) -> None:
+    await world.hear(Connected("2.0.1"), started(), status("Available", T0 + S), at=T0 + S)
+    await world.fold()
+    stations.say(queued=False, ongoing=True)
+    asked_at: list[int] = []  # in minutes
+    for minute in range(0, 240, 4):
+        assert await world.sweep(T0 + minute * MIN) == 0
+        await world.fold()
+        asked_at += [minute] * (len(stations.asked) - len(asked_at))
+    pauses = [later - sooner for sooner, later in pairwise(asked_at)]
+    assert (pauses, min(pauses), pauses[-1]) == (sorted(pauses), 8, 64), "limits of five minutes, looked at every four"
+    stations.say(queued=False, ongoing=False)
+    assert [await world.sweep(T0 + minute * MIN) for minute in (480, 482)] == [1, 0]
+    await world.fold()
+    assert (await world.session())[3] == "failed-start"
+
+
 async def test_a_fact_that_comes_while_its_station_is_asked_makes_the_close_say_nothing(world: World, stations: Stations) -> None:
     await silent(world)
     stations.say(queued=False, ongoing=False)
@@ -340,6 +369,35 @@ async def test_a_transaction_of_ocpp_1_6_is_closed_without_a_question(world: Wor
     await world.hear(meter(T0 + H, 5_000), at=T0 + H)
     await world.fold()
     assert (await world.sweep(SILENT), stations.asked) == (1, [])
+
+
+# -- in the pool
+
+
+async def test_the_session_pool_asks_and_counts_what_it_asked(
+    settings: Settings, world: World, stations: Stations, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cpms_actors.pools.sweeper.LOOK_S", 0.05)
+    monkeypatch.setitem(Sweeper.__init__.__kwdefaults__ or {}, "settled_ms", 0)
+    now = int(time() * 1000)
+    stations.say(queued=False)
+    await world.hear(Connected("2.1"), started(), updated(2, now), at=now)
+    async with anyio.create_task_group() as group:
+        up = anyio.Event()
+
+        async def run() -> None:
+            await session.run(settings, started=up.set)
+
+        group.start_soon(run)
+        with anyio.fail_after(30):
+            await up.wait()
+            while await world.ask("SELECT flags FROM sessions") != [("lost",)]:
+                await anyio.sleep(0.05)
+        answer = await world.bus.request(questions.STATUS_SUBJECT, b"", timeout=8)
+        said = questions.STATUS_ANSWER.decode(answer.data)
+        assert (said.asked, said.unanswered, said.lost, said.postponed, said.endless) == (1, 0, 1, 0, 0)
+        group.cancel_scope.cancel()
+    assert len(stations.asked) == 1
 
 
 # -- the journal
