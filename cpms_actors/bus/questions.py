@@ -68,7 +68,8 @@ class LaneStatus(Struct, frozen=True):
 
 class SessionStatus(Struct, frozen=True):
     """One process of the session pool and the lanes it holds. Since it started: how many transactions it has closed provisionally, how
-    often it has asked a station about one, had no answer, learnt that events are lost, and had to put a question off."""
+    often it has asked a station about one, had no answer, learnt that events are lost, had to put a question off, and asked nothing
+    because too many were asked about."""
 
     owner: str
     lanes: tuple[LaneStatus, ...]
@@ -79,6 +80,7 @@ class SessionStatus(Struct, frozen=True):
     unanswered: int = 0
     lost: int = 0
     postponed: int = 0
+    unremembered: int = 0
 
 
 NO_ANSWER: Final = b""

@@ -33,12 +33,14 @@ REMEMBERED_MAX: Final = 10_000  # transactions: more than are asked about for th
 
 class Counts(Struct):
     """How many questions this process has put, how many of them were not answered, and how many told that what is missing is lost.
-    `postponed`: how often a transaction had to wait for the next round."""
+    `postponed`: how often a transaction had to wait for the next round. `unremembered`: how often one was left alone because as many as
+    can be were remembered: then silence decides."""
 
     asked: int = 0
     unanswered: int = 0
     lost: int = 0
     postponed: int = 0
+    unremembered: int = 0
 
 
 Answered: TypeAlias = tuple[Doubtful, TransactionAnswered]
@@ -73,7 +75,10 @@ class Asker:
         if step != "ask":
             return step
         station = (doubtful.tenant, doubtful.charger)
-        if station in self._round or len(self._round) >= ROUND_MAX or (asked is None and len(self._asked) >= REMEMBERED_MAX):
+        if asked is None and len(self._asked) >= REMEMBERED_MAX:
+            self.counts.unremembered += 1
+            return "leave"
+        if station in self._round or len(self._round) >= ROUND_MAX:
             self.counts.postponed += 1
             return "wait"
         self._round.add(station)

@@ -255,7 +255,7 @@ async def test_a_round_asks_so_many_at_once_so_many_in_all_and_each_station_abou
     assert sorted((charger, said["transactionId"]) for charger, said in stations.asked[5:]) == [("ST1", "two"), ("ST6", "one")]
 
 
-async def test_when_as_many_are_remembered_as_can_be_the_others_wait(
+async def test_when_as_many_are_remembered_as_can_be_the_others_are_left_alone_until_there_is_room(
     world: World, stations: Stations, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("cpms_actors.pools.asking.REMEMBERED_MAX", 1)
@@ -267,6 +267,7 @@ async def test_when_as_many_are_remembered_as_can_be_the_others_wait(
         await world.sweep(T0 + hour * H)
         await world.fold()
     assert [said["transactionId"] for _, said in stations.asked] == ["one"]
+    assert world.sweeper.asker.counts == Counts(asked=1, lost=1, unremembered=2)
     await world.sweep(T0 + 10 * H)  # by now the first is forgotten
     await world.sweep(T0 + 11 * H)
     assert [said["transactionId"] for _, said in stations.asked] == ["one", "two"]
@@ -362,6 +363,14 @@ async def test_a_fact_that_comes_while_its_station_is_asked_makes_the_close_say_
     assert await world.sweeper.sweep(SILENT + LOOK) == 1
     await world.fold()
     assert await world.session() == ("Ended", 1, 8_000, "Local", "")
+
+
+async def test_when_no_more_can_be_remembered_silence_decides(
+    world: World, stations: Stations, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cpms_actors.pools.asking.REMEMBERED_MAX", 0)
+    await silent(world)
+    assert (await world.sweep(SILENT), stations.asked) == (1, [])
 
 
 async def test_a_transaction_of_ocpp_1_6_is_closed_without_a_question(world: World, stations: Stations) -> None:

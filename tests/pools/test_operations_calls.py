@@ -131,7 +131,7 @@ async def test_status_adds_up_what_the_processes_say(ask: Ask, client: Client) -
         await message.respond(b"\xc1 of another release")
 
     async def answer(message: Msg) -> None:
-        await message.respond(msgspec.msgpack.encode(questions.SessionStatus("s1", (lane,), True, 2, 1, 5, 2, 1, 3)))
+        await message.respond(msgspec.msgpack.encode(questions.SessionStatus("s1", (lane,), True, 2, 1, 5, 2, 1, 3, 4)))
 
     subscriptions = [
         await client.subscribe(subjects.WORKER_STATUS, cb=answer_twice),
@@ -163,6 +163,7 @@ async def test_status_adds_up_what_the_processes_say(ask: Ask, client: Client) -
         "unanswered": 2,
         "lost": 1,
         "postponed": 3,
+        "unremembered": 4,
     }
 
 
