@@ -76,8 +76,8 @@ class Session(Struct, frozen=True, gc=False, kw_only=True):
 
     `version` is 0 until the session ends, then 1, and one more for every later fact (one that opens it again, too, but none while it
     goes on): who rated version n knows by it that there is something new. `started_at` is the earliest moment known while the start
-    itself was not seen (`flags` says so). `heard_at` is when a worker received its newest fact, or its station was asked and said that it
-    goes on or has more to tell: by our clock, nobody is billed by it.
+    itself was not seen (`flags` says so). `heard_at` is when a worker received its newest fact, or its station was asked and said that
+    it goes on or has more to tell: by our clock, nobody is billed by it.
     """
 
     tenant: str
