@@ -67,13 +67,20 @@ class LaneStatus(Struct, frozen=True):
 
 
 class SessionStatus(Struct, frozen=True):
-    """One process of the session pool and the lanes it holds; how many transactions it has closed provisionally since it started."""
+    """One process of the session pool and the lanes it holds. Since it started: how many transactions it has closed provisionally, how
+    often it has asked a station about one, had no answer, learnt that events are lost, had to put a question off, and asked nothing
+    because too many were asked about."""
 
     owner: str
     lanes: tuple[LaneStatus, ...]
     postgres: bool
     failed_starts: int = 0
     endless: int = 0
+    asked: int = 0
+    unanswered: int = 0
+    lost: int = 0
+    postponed: int = 0
+    unremembered: int = 0
 
 
 NO_ANSWER: Final = b""

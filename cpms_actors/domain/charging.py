@@ -12,7 +12,8 @@ Updated or Ended that comes before its Started opens a provisional session. OCPP
 3.7), the transaction id is ours, a repeated StartTransaction is known by its content, and what names no transaction is parked.
 
 A session of which nothing is heard any more is closed provisionally (TransactionLapsed), and is open again with the next fact of it:
-once its end is known, nothing but the version tells that it was ever closed.
+once its end is known, nothing but the version tells that it was ever closed. What a station answers when it is asked about a
+transaction (TransactionAnswered) is a sign that it lives, or the last word on the events that are missing: no figure changes by it.
 """
 
 from collections.abc import Callable
@@ -27,6 +28,7 @@ from cpms_actors.domain.events import (
     IdToken,
     Metered,
     Sample,
+    TransactionAnswered,
     TransactionEnded,
     TransactionLapsed,
     TransactionStarted,
@@ -52,7 +54,8 @@ class Marks(Struct, frozen=True, array_like=True, gc=False):
     """Where each field of a session comes from: the place (seqNo; 0 or the station's clock in 1.6) of the event that gave it.
 
     Kept so that a later arrival can tell whether it knows better. `first_at` and `last_at` are the earliest and the latest moment any
-    event names, `clock` whether one named a moment that cannot be.
+    event names, `clock` whether one named a moment that cannot be. `lost`: the station has said that it has nothing more to tell of the
+    seqNos below this one.
     """
 
     first_at: int
@@ -65,6 +68,7 @@ class Marks(Struct, frozen=True, array_like=True, gc=False):
     registers: Registers = registers.NOTHING
     clock: bool = False
     last_at: int | None = None
+    lost: int | None = None
 
 
 class Session(Struct, frozen=True, gc=False, kw_only=True):
@@ -72,7 +76,8 @@ class Session(Struct, frozen=True, gc=False, kw_only=True):
 
     `version` is 0 until the session ends, then 1, and one more for every later fact (one that opens it again, too, but none while it
     goes on): who rated version n knows by it that there is something new. `started_at` is the earliest moment known while the start
-    itself was not seen (`flags` says so). `heard_at` is when a worker received its newest fact: by our clock, nobody is billed by it.
+    itself was not seen (`flags` says so). `heard_at` is when a worker received its newest fact, or its station was asked and said that
+    it goes on or has more to tell: by our clock, nobody is billed by it.
     """
 
     tenant: str
@@ -166,17 +171,20 @@ def gaps(session: Session) -> Ranges:
 def flags(session: Session) -> tuple[str, ...]:
     """What an operator should know before trusting the figures: stable words, none when all is well.
 
-    "offline": some events were queued while the station was offline. "provisional": the start was not seen, or the end was not and
-    we have closed it, for which `reason` has a word of ours. "gaps": events are missing. "register-unknown": no energy can be told.
-    "register-guessed": the start is merely the earliest reading. "register-fell": the meter went backwards. "register-implausible": it
-    rose by more than any charger can deliver. "clock": it ended before it started, or the station's clock cannot have been right and
-    the moment of arrival stands in for it.
+    "offline": some events were queued while the station was offline. "provisional": the start was not seen, or the end was not and we
+    have closed it, for which `reason` has a word of ours. "gaps": events are missing that may still come. "lost": events are missing,
+    and the station has said that it has no more of them. "register-unknown": no energy can be told. "register-guessed": the start is
+    merely the earliest reading. "register-fell": the meter went backwards. "register-implausible": it rose by more than any charger
+    can deliver. "clock": it ended before it started, or the station's clock cannot have been right and the moment of arrival stands
+    in for it.
     """
     bounds = session.marks.registers
+    missing, lost = gaps(session), session.marks.lost
     found = {
         "offline": session.offline,
         "provisional": session.marks.started is None or lapsed(session),
-        "gaps": bool(gaps(session)),
+        "gaps": bool(missing) and (lost is None or missing[-1] > lost),
+        "lost": bool(missing) and lost is not None and missing[0] < lost,
         "register-unknown": session.status == "Ended" and bounds.energy_wh is None,
         "register-guessed": bounds.start is not None and bounds.start[0] == registers.START_GUESSED,
         "register-fell": bounds.fell,
@@ -256,6 +264,17 @@ def _fold_lapsed(session: Session | None, event: Event, body: TransactionLapsed)
     return Outcome(_figured(session, replace(session, status="Ended", ended_at=ended_at, reason=body.reason), measured=False))
 
 
+def _fold_answered(session: Session | None, event: Event, body: TransactionAnswered) -> Outcome:
+    """Of what runs or has more to tell we have heard; what is not queued will not come. If it comes all the same it is taken."""
+    if session is None:
+        return Outcome(None)
+    if session.status == "Active" and (body.queued or body.ongoing) and event.received_at > session.heard_at:
+        session = replace(session, heard_at=event.received_at)
+    if not body.queued and (session.marks.lost is None or body.up_to > session.marks.lost):
+        session = replace(session, marks=replace(session.marks, lost=body.up_to))
+    return Outcome(session)
+
+
 def _fold_metered(session: Session | None, event: Event, body: Metered) -> Outcome:
     return Outcome(None, body.samples)
 
@@ -265,6 +284,7 @@ _FOLDS: Final[dict[type, Callable[..., Outcome]]] = {
     TransactionUpdated: _fold_updated,
     TransactionEnded: _fold_ended,
     TransactionLapsed: _fold_lapsed,
+    TransactionAnswered: _fold_answered,
     Metered: _fold_metered,
 }
 FOLDED: Final = frozenset(_FOLDS)

@@ -152,6 +152,24 @@ class TransactionLapsed(Body, frozen=True, tag="txl"):
     reason: str
 
 
+class TransactionAnswered(Body, frozen=True, tag="txa"):
+    """What a station has said of a transaction when it was asked (GetTransactionStatus, use case E14; pools/asking.py).
+
+    `queued`: it holds messages of it that were not delivered. `ongoing` is None when it did not say. `up_to` is the highest seqNo that
+    was known when it was asked: an answer without anything queued is the last word on whatever is missing below.
+    """
+
+    transaction: str
+    queued: bool
+    ongoing: bool | None
+    up_to: int
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing more will come of the transaction."""
+        return not self.queued and not self.ongoing
+
+
 class Metered(Body, frozen=True, tag="met"):
     """Meter values outside any transaction (clock-aligned values of a connector, or of the main meter with evse 0)."""
 
@@ -186,6 +204,7 @@ Fact: TypeAlias = (
     | TransactionUpdated
     | TransactionEnded
     | TransactionLapsed
+    | TransactionAnswered
     | Metered
     | Reported
     | Parked

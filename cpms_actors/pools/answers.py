@@ -11,6 +11,7 @@ from typing import Final
 
 import anyio
 import msgspec
+from msgspec.structs import asdict
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
@@ -20,6 +21,7 @@ from cpms_actors.bus import questions, subjects
 from cpms_actors.bus.client import subscribed
 from cpms_actors.bus.questions import LaneStatus, SessionStatus
 from cpms_actors.observe import logs
+from cpms_actors.pools.asking import Counts
 from cpms_actors.pools.claims import Claims
 from cpms_actors.pools.lane import Lane
 from cpms_actors.pools.sweeper import Closed
@@ -35,7 +37,7 @@ QUERY_MAX: Final = 200  # that one query answers
 class Answers:
     """Answers workers until cancelled. `refused` counts the empty answers, `unreadable` the questions nobody could decode."""
 
-    def __init__(self, client: Client, database: Database, claims: Claims, closed: Closed) -> None:
+    def __init__(self, client: Client, database: Database, claims: Claims, closed: Closed, asking: Counts) -> None:
         self.refused = 0
         self.unreadable = 0
         self.waiting_peak = 0
@@ -43,6 +45,7 @@ class Answers:
         self._database = database
         self._claims = claims
         self._closed = closed
+        self._asking = asking
         self._waiting: list[tuple[Msg, str, str]] = []
         self._asked = anyio.Event()
 
@@ -126,6 +129,7 @@ class Answers:
             postgres=claims.postgres,
             failed_starts=self._closed.failed_starts,
             endless=self._closed.endless,
+            **asdict(self._asking),
         )
         await self._respond(message, questions.ENCODE(status))
 

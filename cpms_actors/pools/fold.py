@@ -24,6 +24,7 @@ from cpms_actors.domain.events import (
     Event,
     Metered,
     Page,
+    TransactionAnswered,
     TransactionEnded,
     TransactionLapsed,
     TransactionStarted,
@@ -45,7 +46,8 @@ UNREADABLE_PAGE: Final = "unreadable-page"
 SEEN_EVERY_MS: Final = 60_000  # a charger's last_seen_at is rewritten at most this often while nothing else of it changes
 
 ChargerKey: TypeAlias = tuple[str, str]
-_TRANSACTIONS: Final = (TransactionStarted, TransactionUpdated, TransactionEnded, TransactionLapsed)
+_OURS: Final = (TransactionLapsed, TransactionAnswered)  # said by a pool: no charger has sent it
+_TRANSACTIONS: Final = (TransactionStarted, TransactionUpdated, TransactionEnded, *_OURS)
 _encode: Final = msgspec.json.Encoder().encode
 
 
@@ -232,16 +234,17 @@ def _fold_transaction(event: Event, body: charging.TransactionBody, result: Batc
         result.readings += meter_values.rows_of(head, outcome.readings)
 
 
-def _fold_lapsed(event: Event, body: TransactionLapsed, result: Batch, found: Found, draw_id: _Draw) -> None:
+def _fold_ours(event: Event, body: TransactionLapsed | TransactionAnswered, result: Batch, found: Found, draw_id: _Draw) -> None:
     """Of a session that is not here, or of which more is known by now, it tells nothing."""
     stored = found.by_transaction.get((event.tenant, event.charger, body.transaction))
     if stored is None:
         return
-    session = charging.fold(stored.session, event).session
-    if session is not None and session is not stored.session:
+    before = stored.session
+    session = charging.fold(before, event).session
+    if session is not None and session is not before:
         stored.session = session
         result.sessions[stored.id] = stored
-        result.amended = True
+        result.amended = result.amended or session.version > before.version
 
 
 def _fold_metered(event: Event, body: Metered, result: Batch, found: Found, draw_id: _Draw) -> None:
@@ -310,7 +313,7 @@ def _fold_seen(event: Event, body: events.Seen, result: Batch, found: Found, dra
 
 def _note_seen(event: Event, result: Batch, seen: dict[ChargerKey, int]) -> None:
     """Any event of a charger shows that it lives, but not every one is worth a write."""
-    if isinstance(event.body, TransactionLapsed):
+    if isinstance(event.body, _OURS):
         return
     key = (event.tenant, event.charger)
     if key in result.chargers or event.received_at - seen.get(key, 0) >= SEEN_EVERY_MS:
@@ -321,7 +324,8 @@ _FOLDS: Final[dict[type, Callable[..., None]]] = {
     TransactionStarted: _fold_transaction,
     TransactionUpdated: _fold_transaction,
     TransactionEnded: _fold_transaction,
-    TransactionLapsed: _fold_lapsed,
+    TransactionLapsed: _fold_ours,
+    TransactionAnswered: _fold_ours,
     Metered: _fold_metered,
     events.Reported: _fold_reported,
     events.Parked: _fold_parked,

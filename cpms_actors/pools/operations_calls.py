@@ -3,6 +3,7 @@
 from typing import Any, Final
 
 import msgspec
+from nats.aio.client import Client
 from nats.errors import NoRespondersError
 from nats.errors import TimeoutError as NatsTimeoutError
 
@@ -57,14 +58,19 @@ class ChargerRefused(CpmsError):
 
 
 async def charger_call(desk: Desk, request: ChargerCall) -> ChargerAnswer:
+    """As `call`, for a charger that there is."""
+    async with desk.database.transaction((request.tenant,)) as connection:
+        await require_charger(connection, request.tenant, request.charger)
+    return await call(desk.client, request)
+
+
+async def call(client: Client, request: ChargerCall) -> ChargerAnswer:
     """Ask the worker that owns the charger's slot. Raises ChargerRefused for a CALLERROR, Unavailable when nobody could be asked."""
     tenant, charger = request.tenant, request.charger
-    async with desk.database.transaction((tenant,)) as connection:
-        await require_charger(connection, tenant, charger)
     slot = slot_of(tenant, charger)
     question = commands.CallQuestion(request.action, msgspec.json.encode(request.payload), request.timeout_s)
     try:
-        reply = await desk.client.request(
+        reply = await client.request(
             subjects.charger_command(slot, tenant, charger, commands.CALL_VERB),
             msgspec.msgpack.encode(question),
             timeout=request.timeout_s + ANSWER_MARGIN_S,

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import anyio
 import msgspec
+from msgspec.structs import asdict
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
@@ -105,7 +106,7 @@ def _totals(workers: Sequence[commands.WorkerStatus]) -> FleetTotals:
 
 
 def _session_counters(pool: questions.SessionStatus) -> dict[str, Any]:
-    return {"postgres": pool.postgres, "failed_starts": pool.failed_starts, "endless": pool.endless}
+    return {name: value for name, value in asdict(pool).items() if name not in ("owner", "lanes")}
 
 
 def _decoded(answers: Sequence[bytes], decoder: "msgspec.msgpack.Decoder[Any]") -> list[Any]:

@@ -5,7 +5,7 @@
             ── answers    questions of workers (pools/answers.py)
             ── retention  old telemetry goes, folded pages make room (pools/retention.py)
             ── journal    writes what the sweeper finds (bus/journal.py)
-            ── sweeper    transactions of which nothing is heard any more are closed (pools/sweeper.py)
+            ── sweeper    stations are asked for what is missing, and transactions that are silent closed (pools/sweeper.py)
 
 Any number of processes may run it: they share the lanes, and take over those of one that died.
 """
@@ -63,7 +63,7 @@ async def run(settings: Settings, *, started: Callable[[], None]) -> None:
             # Page numbers count within a writer: no other process may ever have its name.
             journal = Journal(StreamPublisher(client), range(LANES), f"sweeper.{owner}", settings.journal, client.max_payload)
             sweeper = Sweeper(client, database, journal, lambda: {claim.lane for claim in claims.lanes})
-            answers = Answers(client, answering, claims, sweeper.closed)
+            answers = Answers(client, answering, claims, sweeper.closed, sweeper.asker.counts)
             children = (
                 ChildSpec("lanes", lanes.run),
                 ChildSpec("claims", claims.run),

@@ -1,6 +1,9 @@
-"""Transactions of which nothing is heard any more are closed provisionally.
+"""Transactions of which events are missing are asked about, and those of which nothing is heard any more are closed provisionally.
 
-    silent sessions (store/silence.py)  ──judge (domain/silence.py)──▶  TransactionLapsed in the journal       once a minute
+    silent sessions (store/silence.py) ─▶ judge (domain/silence.py) ─▶ ask ─▶ TransactionLapsed in the journal        once a minute
+    sessions with gaps ─────────────────────────────────────────────▶ ask ─▶ TransactionAnswered in the journal
+
+Who can be asked (domain/asking.py) is asked before it is taken for dead: what goes on, or has messages that wait, is not.
 
 The sweeper changes no session: it says a fact, and the lane folds that like any other, so who reads the journal again comes to the same
 sessions. The fact says of which state of the session it speaks. So it does nothing where a newer fact was folded before it, and a
@@ -16,7 +19,7 @@ A process sweeps the lanes that it folds. A failure costs the next look.
 from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from time import time
-from typing import Final
+from typing import Final, TypeAlias
 
 import anyio
 import asyncpg
@@ -28,14 +31,15 @@ from cpms_actors.base.errors import Unavailable
 from cpms_actors.base.ids import LANES, lane_of, slot_of
 from cpms_actors.bus import subjects
 from cpms_actors.bus.journal import Journal
-from cpms_actors.domain.events import NO_OWNER, Event, TransactionLapsed
+from cpms_actors.domain.events import NO_OWNER, Event, TransactionAnswered, TransactionLapsed
 from cpms_actors.domain.silence import FAILED_START, Reason, judge
 from cpms_actors.observe import logs
+from cpms_actors.pools.asking import Answered, Asker
 from cpms_actors.pools.lane import stream_name
 from cpms_actors.pools.pages import last_page
 from cpms_actors.store import offsets, silence, tenants
 from cpms_actors.store.database import Database
-from cpms_actors.store.silence import Silent
+from cpms_actors.store.silence import Doubtful, Silent
 
 log = logs.get("session")
 
@@ -43,6 +47,8 @@ LOOK_S: Final = 60.0
 LOOKS_APART_MS_MAX: Final = 300_000  # who was away for longer, or whose clock went back, knows no more than one that begins
 SETTLED_MS: Final = 600_000
 PAGE_MAX: Final = 500  # sessions of one query, and facts that are appended at once
+
+Due: TypeAlias = tuple[Silent, Reason]
 
 
 class Closed(Struct):
@@ -74,6 +80,7 @@ class Sweeper:
         settled_ms: int = SETTLED_MS,
     ) -> None:
         self.closed = Closed()
+        self.asker = Asker(client)
         self._jetstream = client.jetstream()
         self._database = database
         self._journal = journal
@@ -114,7 +121,7 @@ class Sweeper:
         if before is not None and before.stream == look.stream and 0 <= now - before.at <= LOOKS_APART_MS_MAX:
             keeps_up = {lane: since.get(lane, before.at) for lane in await self._folded_up_to(before)}
             lanes = {lane for lane, at in keeps_up.items() if before.at - at >= self._settled_ms} & set(self._held())
-            closed = await self._close_silent(lanes, before.at, now) if lanes else 0
+            closed = await self._look_at_sessions(lanes, before.at, now) if lanes else 0
         self._look, self._keeps_up_since = look, keeps_up
         return closed
 
@@ -128,29 +135,62 @@ class Sweeper:
             folded = await offsets.folded(connection, look.stream)
         return [lane for lane, last in look.ends.items() if folded.get(lane, 0) >= last]
 
-    async def _close_silent(self, lanes: Collection[int], as_of: int, now: int) -> int:
+    async def _look_at_sessions(self, lanes: Collection[int], as_of: int, now: int) -> int:
         async with self._database.transaction(()) as connection:
             names = await tenants.ids(connection)
+        self.asker.begin()
+        closed = await self._close_silent(names, lanes, as_of, now)
+        await self._ask_for_events(names, lanes, as_of, now)
+        self.asker.end(now)
+        return closed
+
+    async def _close_silent(self, names: Collection[str], lanes: Collection[int], as_of: int, now: int) -> int:
         told, self._told = self._told, {}
         closed, after = 0, 0
         while True:
             async with self._database.transaction(names) as connection:
                 page = await silence.find(connection, as_of, after=after, limit=PAGE_MAX)
-            due: list[tuple[Silent, Reason]] = []
+            due: list[Due] = []
             for each in page:
                 reason = judge(each.known, each.limits, as_of)
                 if reason is None or lane_of(slot_of(each.tenant, each.charger)) not in lanes:
                     continue
                 if told.get(each.id) != (each.version, each.known.heard_at):
                     due.append((each, reason))
-            closed += await self._close(due, as_of, now)
+            closed += await self._close(await self._over(due, now), as_of, now)
             if len(page) < PAGE_MAX:
                 return closed
             after = page[-1].id
 
-    async def _close(self, due: Sequence[tuple[Silent, Reason]], as_of: int, now: int) -> int:
+    async def _over(self, due: Sequence[Due], now: int) -> list[Due]:
+        """Those that are over: their stations say so, or cannot be asked."""
+        steps = {each.id: self.asker.next_step("end", each, now) for each, _ in due}
+        answers = await self._ask([each for each, _ in due if steps[each.id] == "ask"], now)
+        over = {each.id for each, answer in answers if answer.over}
+        return [(each, reason) for each, reason in due if steps[each.id] == "leave" or each.id in over]
+
+    async def _ask_for_events(self, names: Collection[str], lanes: Collection[int], as_of: int, now: int) -> None:
+        after = 0
+        while True:
+            async with self._database.transaction(names) as connection:
+                page = await silence.find_gaps(connection, as_of, after=after, limit=PAGE_MAX)
+            here = [each for each in page if lane_of(slot_of(each.tenant, each.charger)) in lanes]
+            await self._ask([each for each in here if self.asker.next_step("events", each, now) == "ask"], now)
+            if len(page) < PAGE_MAX:
+                return
+            after = page[-1].id
+
+    async def _ask(self, doubtful: Sequence[Doubtful], now: int) -> list[Answered]:
+        """Ask the stations, and append what they say. An answer that is not durable counts as none: it is asked for again."""
+        answers = await self.asker.ask(doubtful, now)
+        durable = await self._append([_said(each, answer, now) for each, answer in answers])
+        kept = [answered for answered, is_kept in zip(answers, durable, strict=True) if is_kept]
+        self.asker.counts.lost += sum(not answer.queued for _, answer in kept)
+        return kept
+
+    async def _close(self, due: Sequence[Due], as_of: int, now: int) -> int:
         """Say of these sessions that they have lapsed; of how many that is durable."""
-        durable = await self._append([_lapsed(silent, reason, now) for silent, reason in due])
+        durable = await self._append([_said(silent, _lapse(silent, reason), now) for silent, reason in due])
         for (silent, reason), kept in zip(due, durable, strict=True):
             if not kept:
                 continue
@@ -190,15 +230,19 @@ class Sweeper:
         return durable
 
 
-def _lapsed(silent: Silent, reason: Reason, now: int) -> Event:
+def _lapse(silent: Silent, reason: Reason) -> TransactionLapsed:
+    return TransactionLapsed(silent.transaction, silent.known.heard_at, silent.version, reason)
+
+
+def _said(doubtful: Doubtful, body: TransactionLapsed | TransactionAnswered, now: int) -> Event:
     return Event(
-        slot=slot_of(silent.tenant, silent.charger),
+        slot=slot_of(doubtful.tenant, doubtful.charger),
         epoch=NO_OWNER,
         number=0,
-        tenant=silent.tenant,
-        charger=silent.charger,
+        tenant=doubtful.tenant,
+        charger=doubtful.charger,
         connection=0,
         message_id="",
         received_at=now,
-        body=TransactionLapsed(silent.transaction, silent.known.heard_at, silent.version, reason),
+        body=body,
     )

@@ -225,7 +225,11 @@ class ChargePoint:
 
     def transaction(self, kind: Kind, session: Session, sample: Sample, trigger: str, charging_state: str) -> None:
         offline = self._link.state is not LinkState.UP
-        self._outbox.queue.add(TransactionMessage(kind, session, sample, session.seq, offline, trigger, charging_state))
+        message = TransactionMessage(kind, session, sample, session.seq, offline, trigger, charging_state)
+        if session.seq in self.options.quirks.holds_back:
+            self._outbox.queue.hold(message)
+        else:
+            self._outbox.queue.add(message)
         session.seq += 1
 
     def name_transaction(self, session: Session) -> str | None:

@@ -148,6 +148,9 @@ class Desk:
         session = self._connectors.find(transaction)
         return session is not None and session.pending > 0
 
+    def release(self) -> None:
+        self._outbox.queue.release()
+
     def _running(self) -> list[Session]:
         return [session for session in self._connectors.sessions.values() if session.running]
 

@@ -21,7 +21,8 @@ class Quirks(Struct, frozen=True):
     (1.6). `naive_timestamps`: no zone in any timestamp. `forgets_transaction_id`: what follows a start says -1 (1.6, errata
     3.18). `huge_transaction_id`: meter values say 2^63 - 1 (1.6). `boots_on_reconnect`: BootNotification on each connection.
     `stops_without_token`: no idTag in a stop. `loses_answers_to`: the first answer to each of these actions in each session is
-    not heard, so that the message comes again.
+    not heard, so that the message comes again. `holds_back`: the events of these seqNos in each transaction are told behind all
+    others, when the server has asked for the status of a transaction (2.x).
     """
 
     constant_message_id: str | None = None
@@ -36,6 +37,7 @@ class Quirks(Struct, frozen=True):
     boots_on_reconnect: bool = False
     stops_without_token: bool = False
     loses_answers_to: frozenset[str] = frozenset()
+    holds_back: frozenset[int] = frozenset()
 
 
 class Outage(Struct, frozen=True, gc=False):

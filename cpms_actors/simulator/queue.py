@@ -40,6 +40,7 @@ class TransactionQueue:
 
     def __init__(self, bound: int, attempts_max: int, interval_ms: int) -> None:
         self._messages: deque[TransactionMessage] = deque()
+        self._held: list[TransactionMessage] = []
         self._bound, self._attempts_max, self._interval_ms = bound, attempts_max, interval_ms
         self.not_before = 0
         self.peak = 0
@@ -57,6 +58,16 @@ class TransactionQueue:
         message.session.pending += 1
         self.peak = max(self.peak, len(self._messages))
         return True
+
+    def hold(self, message: TransactionMessage) -> None:
+        """Keep a message back until `release`: it is pending, and nobody's turn."""
+        self._held.append(message)
+        message.session.pending += 1
+
+    def release(self) -> None:
+        """What was kept back comes behind all others."""
+        self._messages.extend(self._held)
+        self._held.clear()
 
     def head(self) -> TransactionMessage | None:
         """The message whose turn it is, however long it still has to wait (`not_before`, real ms)."""

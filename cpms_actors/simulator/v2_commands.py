@@ -226,6 +226,7 @@ def _unlock(station: Station, request: UnlockConnector) -> Struct:
 
 def _transaction_status(station: Station, request: GetTransactionStatus) -> Struct:
     queued = station.has_queued(request.transactionId)
+    station.release()
     if request.transactionId is None:
         return TransactionStatusAnswer(queued)  # E14.FR.06: the ongoing indicator is about one transaction only
     return TransactionStatusAnswer(queued, station.is_running(request.transactionId) or False)

@@ -90,7 +90,10 @@ class Station(Protocol):
         """Whether a transaction goes on. None: never heard of it."""
 
     def has_queued(self, transaction: str | None) -> bool:
-        """Whether messages of a transaction (None: of any) wait in the queue."""
+        """Whether messages of a transaction (None: of any) are not told yet."""
+
+    def release(self) -> None:
+        """Tell what a quirk held back."""
 
 
 class Command(Struct, frozen=True):

@@ -145,9 +145,19 @@ RULES: Final = (
         """,
     ),
     Rule(
+        "events-lost",
+        "events of a session are missing, and its station has said that it has no more of them",
+        "what the registers tell stands, but for the start or the end that is among them: compare with the charger's own log; that its"
+        " messages were given up there, or its memory lost, is for its vendor to explain",
+        """
+        SELECT s.id AS session_id, s.charger, NULL AS cdr, s.gaps || ' ranges of seqNos are missing among ' || s.seqs::text AS detail
+        FROM sessions s WHERE s.tenant_id = $1 AND s.started_at >= $2 AND 'lost' = ANY (string_to_array(s.flags, ' '))
+        """,
+    ),
+    Rule(
         "overtaken",
         "a session is active although a later one has begun at its EVSE",
-        "the charger never told its end: ask it (`cpms call CHARGER GetTransactionStatus`, OCPP 2.x), or read its own log",
+        "the charger never told its end: read its own log (OCPP 2.x is asked by itself before the session is closed)",
         """
         SELECT s.id AS session_id, s.charger, NULL AS cdr, 'session ' || min(l.id) || ' has begun since' AS detail
         FROM sessions s JOIN sessions l ON l.tenant_id = s.tenant_id AND l.charger = s.charger AND l.evse = s.evse

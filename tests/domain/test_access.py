@@ -73,6 +73,13 @@ FACTS: st.SearchStrategy[Fact] = st.one_of(
     st.builds(events.TransactionUpdated, transaction=NAMES, at=MOMENTS, seq=st.none() | st.integers(0, 9), samples=MANY),
     st.builds(events.TransactionEnded, transaction=NAMES, at=MOMENTS, meter_wh=st.none() | MOMENTS, token=st.none() | TOKENS),
     st.builds(events.TransactionLapsed, transaction=NAMES, heard_at=MOMENTS, version=st.integers(0, 9), reason=NAMES),
+    st.builds(
+        events.TransactionAnswered,
+        transaction=NAMES,
+        queued=st.booleans(),
+        ongoing=st.none() | st.booleans(),
+        up_to=st.integers(0, 2**31 - 1),
+    ),
     st.builds(events.Metered, evse=st.just(0), connector=st.just(0), samples=MANY),
     st.builds(events.Reported, action=NAMES, payload=st.binary(max_size=50)),
     st.builds(events.Parked, reason=NAMES, detail=NAMES, action=st.none() | NAMES, payload=st.binary(max_size=50)),
@@ -99,7 +106,7 @@ def test_a_page_is_read_as_it_was_written(page: Page) -> None:
 def test_every_word_of_the_journal_has_its_own_short_tag() -> None:
     tags = [kind.__struct_config__.tag for kind in Fact.__args__]
     assert len(set(tags)) == len(tags)
-    assert tags == ["conn", "gone", "seen", "boot", "stat", "txb", "txu", "txe", "txl", "met", "rep", "park"]
+    assert tags == ["conn", "gone", "seen", "boot", "stat", "txb", "txu", "txe", "txl", "txa", "met", "rep", "park"]
 
 
 def test_a_page_of_an_older_release_is_still_read() -> None:

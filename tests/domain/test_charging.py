@@ -17,6 +17,7 @@ from cpms_actors.domain.events import (
     IdToken,
     Metered,
     Sample,
+    TransactionAnswered,
     TransactionEnded,
     TransactionLapsed,
     TransactionStarted,
@@ -197,6 +198,65 @@ def test_a_late_fact_amends_an_ended_session_by_one_version_and_keeps_its_end() 
 def test_meter_values_outside_transactions_are_readings_only() -> None:
     sample = register(T0, 5)
     assert fold(None, event(Metered(0, 0, (sample,)))) == Outcome(None, (sample,))
+
+
+# -- what a station says when it is asked about a transaction
+
+
+def answer(queued: bool, ongoing: bool | None = None, up_to: int = 3) -> TransactionAnswered:
+    return TransactionAnswered("tx", queued, ongoing, up_to)
+
+
+@pytest.mark.parametrize(
+    ("queued", "ongoing", "heard_of", "said"),
+    [
+        (True, True, True, ("gaps",)),
+        (True, False, True, ("gaps",)),
+        (True, None, True, ("gaps",)),
+        (False, True, True, ("lost",)),
+        (False, False, False, ("lost",)),
+        (False, None, False, ("lost",)),
+    ],
+)
+def test_what_is_queued_may_come_what_is_not_is_lost_and_what_goes_on_is_heard_of(
+    queued: bool, ongoing: bool | None, heard_of: bool, said: tuple[str, ...]
+) -> None:
+    running = folded(start2(), update2(1, 300), update2(3, 900))
+    assert flags(running) == ("gaps",)
+    asked = fold(running, event(answer(queued, ongoing), T0 + MIN)).session
+    assert asked is not None
+    assert (asked.heard_at, flags(asked), gaps(asked)) == (T0 + MIN if heard_of else T0, said, (2, 2))
+    assert replace(asked, heard_at=T0, marks=running.marks) == running, "no figure changes"
+
+
+def test_an_answer_says_nothing_of_the_figures_or_the_version_of_a_session_that_has_ended() -> None:
+    ended = folded(start2(), end2(3, 900))
+    asked = folded(answer(False), session=ended)
+    assert (flags(asked), replace(asked, marks=ended.marks)) == (("lost",), ended)
+    assert fold(ended, event(answer(True), T0 + MIN)) == Outcome(ended)
+    assert fold(asked, event(answer(False), T0 + MIN)).session is asked, "said twice is no news"
+    assert fold(None, event(answer(False))) == Outcome(None)
+
+
+def test_what_was_lost_and_comes_all_the_same_is_taken() -> None:
+    asked = folded(answer(False), session=folded(start2(), update2(2, 600), end2(3, 900)))
+    whole = folded(update2(1, 300), session=asked)
+    assert (flags(whole), gaps(whole), whole.version) == ((), (), asked.version + 1)
+
+
+def test_a_gap_above_what_was_known_when_the_station_was_asked_is_another_one() -> None:
+    asked = folded(answer(False), session=folded(start2(), update2(1, 300), update2(3, 900)))
+    more = folded(update2(6, 1_500), session=asked)
+    assert (gaps(more), flags(more)) == ((2, 2, 4, 5), ("gaps", "lost"))
+    assert flags(folded(answer(False, up_to=6), session=more)) == ("lost",)
+    assert flags(folded(answer(False, up_to=6), answer(False, up_to=3), session=more)) == ("lost",)
+    assert flags(folded(update2(2, 600), session=more)) == ("gaps",)
+
+
+def test_a_transaction_that_goes_on_is_not_closed_by_a_sweeper_that_had_not_heard_its_answer() -> None:
+    running = folded(start2())
+    asked = fold(running, event(answer(False, True), T0 + MIN)).session
+    assert fold(asked, event(lapse(running))) == Outcome(asked)
 
 
 # -- sessions that were closed because nothing was heard of them

@@ -1,4 +1,4 @@
-"""A running operations pool for the tests of its verbs."""
+"""A running operations pool for the tests of its verbs, and a world for those of the sweeper."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any
@@ -11,7 +11,9 @@ from nats.aio.client import Client
 from cpms_actors.base.settings import Nats, Postgres, Settings
 from cpms_actors.bus import client as bus
 from cpms_actors.bus import subjects
+from cpms_actors.bus.journal import ensure_stream
 from cpms_actors.pools import operations
+from tests.pools.sweeping import World, worlds
 
 
 @pytest.fixture
@@ -52,3 +54,18 @@ async def ask(operations_settings: Settings, client: Client) -> AsyncIterator[Ca
             await started.wait()
         yield asked
         group.cancel_scope.cancel()
+
+
+@pytest.fixture
+def settings(nats_url: str, fresh_postgres: Callable[[], Postgres]) -> Settings:
+    return Settings(nats=Nats(url=nats_url), postgres=fresh_postgres())
+
+
+@pytest.fixture
+async def world(settings: Settings) -> AsyncIterator[World]:
+    client = await bus.connect(settings.nats, "test")
+    await ensure_stream(client.jetstream(), settings)
+    async with worlds(client, settings) as world:
+        yield world
+    await client.jetstream().delete_stream(subjects.JOURNAL_STREAM)
+    await client.close()

@@ -131,7 +131,7 @@ async def test_status_adds_up_what_the_processes_say(ask: Ask, client: Client) -
         await message.respond(b"\xc1 of another release")
 
     async def answer(message: Msg) -> None:
-        await message.respond(msgspec.msgpack.encode(questions.SessionStatus("s1", (lane,), True, 2, 1)))
+        await message.respond(msgspec.msgpack.encode(questions.SessionStatus("s1", (lane,), True, 2, 1, 5, 2, 1, 3, 4)))
 
     subscriptions = [
         await client.subscribe(subjects.WORKER_STATUS, cb=answer_twice),
@@ -155,7 +155,16 @@ async def test_status_adds_up_what_the_processes_say(ask: Ask, client: Client) -
     assert status["lanes"][0]["owner"] is None
     assert {pool["pool"] for pool in status["pools"]} == {"session", "operations"}
     [counters] = [pool["counters"] for pool in status["pools"] if pool["pool"] == "session"]
-    assert counters == {"postgres": True, "failed_starts": 2, "endless": 1}
+    assert counters == {
+        "postgres": True,
+        "failed_starts": 2,
+        "endless": 1,
+        "asked": 5,
+        "unanswered": 2,
+        "lost": 1,
+        "postponed": 3,
+        "unremembered": 4,
+    }
 
 
 async def test_status_of_nothing_is_an_answer_too(ask: Ask) -> None:

@@ -75,6 +75,10 @@ PLANTED: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "its register rose by more": ("energy-differs", ("UPDATE sessions SET meter_stop_wh = meter_stop_wh + 500 WHERE id = $1",)),
     "the next one starts below its end": ("registers-overlap", (_NEXT.format(start=11_500),)),
     "the next one starts far above its end": ("energy-unbilled", (_NEXT.format(start=15_000),)),
+    "its station has lost events": (
+        "events-lost",
+        ("UPDATE sessions SET seqs = '{[0,3),[4,6)}', gaps = 1, flags = 'offline lost' WHERE id = $1",),
+    ),
     "a later one has begun": ("overtaken", (_NEXT.format(start=12_000), _ACTIVE.format(ago="2 days"))),
     "its connector is free": ("connector-free", (_ACTIVE.format(ago="2 hours"), _STATUS)),
     "its charger is silent": ("silent", (_ACTIVE.format(ago="8 hours"), _SEEN)),

@@ -108,7 +108,7 @@ async def test_a_backup_of_an_older_database_is_migrated_with_its_rows(
     await asked(old, ROWS)
     await backed_up(old, tmp_path / "b")
     await remove_streams(bus)
-    with pytest.raises(OperatorError, match="migration 0006 and the backup at 0005") as raised:
+    with pytest.raises(OperatorError, match="migration 0007 and the backup at 0005") as raised:
         await put_back(replace(settings, postgres=postgres_server.create("cpms_restoring_new", "cpms_template")), tmp_path / "b")
     assert raised.value.code == "restore-migrated"
     there = replace(settings, postgres=postgres_server.create("cpms_restoring_old"))

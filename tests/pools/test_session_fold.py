@@ -22,6 +22,7 @@ from cpms_actors.domain.events import (
     Sample,
     Seen,
     StatusChanged,
+    TransactionAnswered,
     TransactionEnded,
     TransactionLapsed,
     TransactionStarted,
@@ -110,6 +111,17 @@ def test_what_a_pool_says_of_a_transaction_is_neither_of_an_owner_of_the_slot_no
     batch = batch_of(*accepted.events)
     assert [(stored.session.status, stored.session.version) for stored in batch.sessions.values()] == [("Ended", 1)]
     assert ([live.last_seen_at for live in batch.chargers.values()], batch.amended) == ([T0], True)
+
+
+def test_what_a_station_answered_is_no_sign_of_an_owner_and_asks_nobody_to_rate_again() -> None:
+    answer = event(TransactionAnswered("1000", False, None, 3), epoch=NO_OWNER, at=T0 + 10**8)
+    accepted = accept([page(1, event(start(), epoch=4)), page(2, answer)], Progress("s", 0, {}, {}))
+    assert (accepted.slot_epochs, accepted.stale, accepted.parked) == ({3: 4}, 0, [])
+    batch = batch_of(*accepted.events)
+    assert [stored.session.marks.lost for stored in batch.sessions.values()] == [3]
+    assert ([live.last_seen_at for live in batch.chargers.values()], batch.amended) == ([T0], False)
+    alone = batch_of(answer)
+    assert (alone.sessions, alone.parked, alone.chargers) == ({}, [], {})
 
 
 def test_a_lapse_of_a_transaction_that_is_not_here_or_goes_on_asks_for_nothing() -> None:

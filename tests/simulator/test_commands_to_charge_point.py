@@ -303,6 +303,23 @@ def test_the_status_of_a_transaction_tells_what_is_queued(bench: Any, version: A
 
 
 @pytest.mark.parametrize("version", TWO)
+def test_an_event_that_is_held_back_is_queued_until_the_server_asks_and_then_told_behind_the_others(bench: Any, version: Any) -> None:
+    plan = SessionPlan("T1", charging_s=180, parking_s=0)
+    b = bench(ChargePoint("CP1", version, [plan], Options(quirks=Quirks(holds_back=frozenset({1})))))
+    b.run(until_s=400)
+    told = [frame.payload["seqNo"] for frame in b.of("TransactionEvent")]
+    assert (told, b.point.finished) == ([0, *range(2, len(told) + 1)], False)
+    assert b.of("TransactionEvent")[-1].payload["eventType"] == "Ended"
+    transaction = b.of("TransactionEvent")[0].payload["transactionInfo"]["transactionId"]
+    asked = ("GetTransactionStatus", {"transactionId": transaction})
+    assert b.server_calls(*asked) == {"messagesInQueue": True, "ongoingIndicator": False}
+    b.run()
+    assert [frame.payload["seqNo"] for frame in b.of("TransactionEvent")] == [*told, 1]
+    assert (b.point.finished, b.point.facts[0].outcome) == (True, "completed")
+    assert b.server_calls(*asked) == {"messagesInQueue": False, "ongoingIndicator": False}
+
+
+@pytest.mark.parametrize("version", TWO)
 def test_variables_are_told_and_set_one_by_one(bench: Any, version: Any) -> None:
     b = bench(ChargePoint("CP1", version))
     b.to(5)

@@ -127,3 +127,22 @@ async def test_silent_sessions_are_found_without_reading_those_that_have_ended(c
     assert all(int(removed) <= 1 for removed in re.findall(r"Rows Removed by [A-Za-z ]+: (\d+)", plan)), plan
     assert [each.id for each in await silence.find(connection, 10**9, after=0, limit=500)] == [1, 601, 1201, 1801, 2401]
     assert [each.id for each in await silence.find(connection, 10**9, after=601, limit=1)] == [1201]
+
+
+@pytest.mark.parametrize("mode", ["force_custom_plan", "force_generic_plan"])
+async def test_sessions_to_ask_about_are_found_in_an_index_of_their_own(connection: Connection, mode: str) -> None:
+    await connection.execute(f"SET LOCAL plan_cache_mode = {mode}")
+    await connection.execute("UPDATE sessions SET heard_at = 'epoch', seqs = '{[0,2),[3,5)}', flags = 'lost' WHERE id % 3 = 1")
+    await connection.execute("UPDATE sessions SET flags = 'offline gaps lost' WHERE id % 600 = 1")
+    await connection.execute("UPDATE sessions SET transaction = 'another' WHERE id = 1201")
+    rows = await connection.fetch(f"EXPLAIN (ANALYZE) {silence._FIND_GAPS}", to_datetime(10**8), 0, 500)
+    plan = "\n".join(row[0] for row in rows)
+    assert "sessions_to_ask" in plan, plan
+    assert "Seq Scan" not in plan, plan
+    assert all(int(removed) <= 1 for removed in re.findall(r"Rows Removed by [A-Za-z ]+: (\d+)", plan)), plan
+    found = await silence.find_gaps(connection, 10**8, after=0, limit=500)
+    assert [(each.id, each.up_to) for each in found] == [(1, 4), (601, 4), (1801, 4), (2401, 4)]
+    assert [each.id for each in await silence.find_gaps(connection, 10**8, after=601, limit=1)] == [1801]
+    week = silence.GAPS_DAYS_MAX * 86_400_000
+    assert len(await silence.find_gaps(connection, week - 1, after=0, limit=500)) == 4
+    assert await silence.find_gaps(connection, week, after=0, limit=500) == []
