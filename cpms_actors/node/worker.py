@@ -32,7 +32,7 @@ from msgspec.structs import replace
 from cpms_actors.base.ids import LANES, parse_path, slot_of
 from cpms_actors.base.settings import Settings
 from cpms_actors.bus import questions, subjects
-from cpms_actors.bus.client import connect
+from cpms_actors.bus.client import close, connect
 from cpms_actors.bus.commands import WorkerStatus
 from cpms_actors.bus.journal import Journal, ensure_stream
 from cpms_actors.bus.live import open_bucket
@@ -418,6 +418,6 @@ def run(settings: Settings, *, name: str = "", ready: Callable[[], None] = lambd
                 await worker.supervisor().run(serving)
         finally:
             with trio.CancelScope(shield=True):
-                await bridge.on_host(client.close)
+                await bridge.on_host(close, client)
 
     return run_two_loops(main)

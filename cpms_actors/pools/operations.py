@@ -96,8 +96,8 @@ async def run(settings: Settings, *, started: Callable[[], None]) -> None:
             await bus.subscribed(client)
             started()
     finally:
-        with anyio.CancelScope(shield=True), anyio.move_on_after(2):
-            await client.close()
+        with anyio.CancelScope(shield=True):
+            await bus.close(client)
 
 
 class Service:

@@ -25,7 +25,7 @@ from nats.errors import Error as NatsError
 from cpms_actors.base.ids import LANES
 from cpms_actors.base.settings import Settings
 from cpms_actors.bus import subjects
-from cpms_actors.bus.client import connect
+from cpms_actors.bus.client import close, connect
 from cpms_actors.bus.journal import Journal, ensure_stream
 from cpms_actors.bus.publishing import StreamPublisher
 from cpms_actors.observe import logs
@@ -74,8 +74,8 @@ async def run(settings: Settings, *, started: Callable[[], None]) -> None:
             )
             await Supervisor("session", children, strategy=Strategy.rest_for_one).run(started)
     finally:
-        with anyio.move_on_after(2, shield=True):
-            await client.close()
+        with anyio.CancelScope(shield=True):
+            await close(client)
 
 
 def _shared(connections_max: int) -> tuple[int, int]:
