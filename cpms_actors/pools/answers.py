@@ -17,7 +17,7 @@ from nats.errors import Error as NatsError
 
 from cpms_actors.base.errors import Unavailable
 from cpms_actors.bus import questions, subjects
-from cpms_actors.bus.client import subscribed
+from cpms_actors.bus.client import listening
 from cpms_actors.bus.questions import LaneStatus, SessionStatus
 from cpms_actors.observe import logs
 from cpms_actors.pools.claims import Claims
@@ -54,7 +54,7 @@ class Answers:
             await client.subscribe(subjects.session("*", questions.LEASE), queue=group, cb=self._on_lease),
             await client.subscribe(questions.STATUS_SUBJECT, cb=self._on_status),
         ]
-        await subscribed(client)
+        await listening(client)
         started()
         try:
             while True:

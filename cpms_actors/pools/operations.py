@@ -93,7 +93,7 @@ async def run(settings: Settings, *, started: Callable[[], None]) -> None:
                     await service.refuse(message)
 
             await client.subscribe(subjects.admin("*", ">"), queue=QUEUE_GROUP, cb=take)
-            await bus.subscribed(client)
+            await bus.listening(client)
             started()
     finally:
         with anyio.CancelScope(shield=True):

@@ -89,3 +89,35 @@ def test_a_connection_to_a_frozen_server_ends_in_time_though_much_waits_to_be_se
         await asyncio.gather(*sending, return_exceptions=True)
 
     assert run(loop, main) == []
+
+
+def _setter(event: asyncio.Event) -> Callable[[], Awaitable[None]]:
+    async def happened() -> None:
+        event.set()
+
+    return happened
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+@pytest.mark.parametrize("waiting_bytes", [0, 30_000_000], ids=["idle", "busy"])
+def test_a_frozen_server_is_noticed_within_five_seconds_however_much_waits_for_it(server: Any, loop: str, waiting_bytes: int) -> None:
+    """What it has not taken is dropped with the connection; nats-py alone would wait until it has."""
+
+    async def main() -> None:
+        client = await bus.connect(Nats(url=server.url), "test")
+        lost = asyncio.Event()
+        client._disconnected_cb = _setter(lost)
+        server.signal(signal.SIGSTOP)
+        began = time.monotonic()
+        sending = [asyncio.create_task(client.publish("a", bytes(1_000_000))) for _ in range(waiting_bytes // 1_000_000)]
+        await lost.wait()
+        assert time.monotonic() - began < 5
+        server.signal(signal.SIGCONT)
+        async with asyncio.timeout(10):
+            while not client.is_connected:
+                await asyncio.sleep(0.01)
+        await bus.subscribed(client)
+        await asyncio.gather(*sending, return_exceptions=True)
+        await bus.close(client)
+
+    assert run(loop, main) == []
