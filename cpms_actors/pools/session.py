@@ -42,6 +42,7 @@ log = logs.get("session")
 
 JOURNAL_RETRY: Final = Backoff(first_s=0.5, max_s=5.0)
 CONNECTIONS_ANSWERING: Final = 2  # verdicts come in batches and leases are rare
+ANSWER_S: Final = 2.5  # a worker waits for four seconds, and then decides for itself
 # A lane that fails again and again must not take the others down: it comes back ever more slowly, and is seen in the lag.
 LANES_INTENSITY: Final = Intensity(restarts=1_000, window_s=30.0)
 
@@ -53,7 +54,7 @@ async def run(settings: Settings, *, started: Callable[[], None]) -> None:
     try:
         await _journal(client, settings)
         folding, asking = (replace(settings.postgres, connections_max=most) for most in _shared(settings.postgres.connections_max))
-        async with open_database(folding) as database, open_database(asking) as answering:
+        async with open_database(folding) as database, open_database(asking, statement_s=ANSWER_S) as answering:
 
             async def ring() -> None:
                 await _ring(client)
