@@ -113,6 +113,11 @@ class _Server:
             self._process.wait(_START_S)
             self._process = None
 
+    def signal(self, how: signal.Signals) -> None:
+        """A signal to it, if it runs: SIGSTOP freezes it, SIGCONT lets it go on."""
+        if self._process is not None:
+            self._process.send_signal(how)
+
     def close(self) -> None:
         self.stop()
         shutil.rmtree(self.directory, ignore_errors=True)

@@ -21,7 +21,7 @@ class Nats(Struct, frozen=True, forbid_unknown_fields=True):
     url: str = "nats://127.0.0.1:4222"
     operator_url: str = ""  # what the CLI uses; pinned by the broker to its own admin subjects. Empty: `url`.
     operator: str = "local"  # the operator's token in cpms.admin.<operator>.<verb>
-    ping_interval_s: float = 5.0
+    ping_interval_s: float = 1.5  # a peer that is silent for three of them is dead
     request_timeout_s: float = 5.0
     replicas: int = 1
 

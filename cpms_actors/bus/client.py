@@ -1,7 +1,9 @@
 """One NATS connection of one process: reconnects for ever, finds a dead peer in seconds, and says so in the log."""
 
+import asyncio
 from collections.abc import Iterable
 from contextlib import suppress
+from typing import Final
 
 from nats.aio.client import Client
 from nats.aio.subscription import Subscription
@@ -14,6 +16,19 @@ from cpms_actors.observe import logs
 
 log = logs.get("bus")
 
+CLOSE_S: Final = 2
+RETRY_S: Final = 0.25
+PINGS_MAX: Final = 2  # that are unanswered at the next one: the peer is dead, after three intervals at most
+
+
+class _Client(Client):
+    """Drops what a dead peer has not taken, before nats-py waits until it has."""
+
+    async def _process_op_err(self, e: Exception) -> None:
+        if not (self.is_closed or self.is_reconnecting):
+            _abort(self)
+        await super()._process_op_err(e)
+
 
 async def connect(settings: Nats, name: str, *, url: str = "", inbox: str = "_INBOX", patient: bool = True) -> Client:
     """Connect as `name`; answers come to `inbox`, which the broker may pin a user to.
@@ -21,17 +36,26 @@ async def connect(settings: Nats, name: str, *, url: str = "", inbox: str = "_IN
     A patient client waits for the first connection as long as it takes (processes start in any order); an impatient one, such as
     a command line, raises Unavailable at once. Once connected both reconnect for ever.
     """
-    client = Client()
+    client = _Client()
+    awaited = False
 
     async def on_error(error: Exception) -> None:
-        if patient:  # an impatient client raises its one failure; reporting it twice helps nobody
+        nonlocal awaited
+        if not patient:
+            return  # an impatient client raises its one failure; reporting it twice helps nobody
+        if client.is_connected:
             log.warning("nats_error", error=repr(error), client=name)
+        elif not awaited:  # said once, however often it is tried
+            awaited = True
+            log.warning("nats_awaited", error=repr(error), client=name)
 
     async def on_lost() -> None:
         if not client.is_closed:
             log.warning("nats_disconnected", client=name)
 
     async def on_back() -> None:
+        nonlocal awaited
+        awaited = False
         log.info("nats_reconnected", client=name)
 
     try:
@@ -40,8 +64,8 @@ async def connect(settings: Nats, name: str, *, url: str = "", inbox: str = "_IN
             name=name,
             inbox_prefix=inbox,
             ping_interval=settings.ping_interval_s,  # type: ignore[arg-type]  # seconds; its own sleep takes fractions
-            max_outstanding_pings=2,
-            reconnect_time_wait=0.25,  # type: ignore[arg-type]
+            max_outstanding_pings=PINGS_MAX,
+            reconnect_time_wait=RETRY_S,  # type: ignore[arg-type]
             max_reconnect_attempts=-1 if patient else 1,
             connect_timeout=2,
             drain_timeout=5,
@@ -51,7 +75,30 @@ async def connect(settings: Nats, name: str, *, url: str = "", inbox: str = "_IN
         )
     except (NatsError, OSError, TimeoutError) as error:
         raise Unavailable(f"NATS does not answer: {error}") from error
+    awaited = False
     return client
+
+
+async def close(client: Client) -> None:
+    """End the connection for good, whatever has become of the server, within some `CLOSE_S`. Whoever may be cancelled shields this.
+
+    nats-py's own `close` writes what waits. When the server went first that is refused (uvloop: RuntimeError) and the rest of its
+    ending is left out; a server that is frozen never takes it. So it finds nothing that waits.
+    """
+    try:
+        if client.is_connected:
+            await client.flush(CLOSE_S)
+    except (NatsError, OSError, RuntimeError) as error:
+        log.debug("nats_closed_unsent", error=repr(error))
+        _abort(client)
+    client._pending, client._pending_data_size = [], 0  # private, and pinned
+    await client.close()
+
+
+def _abort(client: Client) -> None:
+    """Drop the connection and what waits to be written to it: nats-py would wait until a dead peer has taken that."""
+    if client._transport is not None:
+        client._transport._io_writer.transport.abort()  # type: ignore[attr-defined]  # private, and pinned
 
 
 async def subscribed(client: Client) -> None:
@@ -62,6 +109,21 @@ async def subscribed(client: Client) -> None:
     """
     for _ in range(2):
         await client.flush()
+
+
+async def listening(client: Client) -> None:
+    """The same for a process that starts: it waits as long as it takes. Raises NatsError only when the client is closed."""
+    while True:
+        try:
+            await subscribed(client)
+        except (NatsError, OSError, RuntimeError) as error:
+            if client.is_closed:
+                raise
+            log.debug("nats_not_listening_yet", error=repr(error))
+        else:
+            if client.is_connected:  # else nobody was asked
+                return
+        await asyncio.sleep(RETRY_S)
 
 
 async def unsubscribed(client: Client, subscriptions: Iterable[Subscription]) -> None:

@@ -49,13 +49,17 @@ class CallAnswer(Struct, frozen=True):
 
 
 class LaneJournal(Struct, frozen=True):
-    """The journal of one lane in one worker: events not yet durable now and at most, pages and events appended, refused events."""
+    """The journal of one lane in one worker: events not yet durable now and at most, pages and events appended, refused events.
+
+    `stalled`: why the broker takes nothing now; "" while it does.
+    """
 
     waiting: int = 0
     waiting_peak: int = 0
     pages: int = 0
     events: int = 0
     refusals: int = 0
+    stalled: str = ""
 
 
 class WorkerStatus(Struct, frozen=True):

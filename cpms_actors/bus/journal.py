@@ -79,7 +79,7 @@ async def ensure_stream(jetstream: JetStreamContext, settings: Settings) -> None
 class Statistics(Struct):
     """Counters of one lane's journal; `waiting` is the events not yet durable, `refusals` those that found no room.
 
-    `waiting_bytes` is what the large ones among them hold.
+    `waiting_bytes` is what the large ones among them hold, `stalled` why nothing becomes durable now.
     """
 
     pages: int = 0
@@ -90,6 +90,7 @@ class Statistics(Struct):
     waiting: int = 0
     waiting_peak: int = 0
     waiting_bytes: int = 0
+    stalled: str = ""
 
 
 class Lane:
@@ -265,6 +266,7 @@ class Lane:
         statistics.events += len(page.events)
         if self.stalled:
             self.stalled = False
+            statistics.stalled = ""
             self._retry_s = RETRY_FIRST_S
             log.info("journal_flows", lane=self.number, waiting=self.statistics.waiting)
         tell(page.waiters, True)
@@ -272,6 +274,7 @@ class Lane:
     def _stall(self, error: Exception) -> None:
         """The broker does not take the page: nobody shall wait for it. The page stays."""
         self._statistics.retries += 1
+        self._statistics.stalled = str(error) or type(error).__name__
         self.retry_at = asyncio.get_running_loop().time() + self._retry_s * (1.0 - RETRY_JITTER * self._chance())
         self._retry_s = min(self._retry_s * 2, RETRY_MAX_S)
         if not self.stalled:

@@ -50,5 +50,5 @@ async def _request(settings: Settings, verb: str, data: bytes, timeout_s: float)
     except NatsError as error:
         raise Unavailable(f"NATS failed at {verb}: {error or type(error).__name__}; try again") from None
     finally:
-        await client.close()
+        await bus.close(client)
     return message.data

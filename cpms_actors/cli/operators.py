@@ -17,6 +17,7 @@ import typer
 
 from cpms_actors.bus import verbs
 from cpms_actors.bus import verbs_fleet as fleet
+from cpms_actors.bus.commands import LaneJournal
 from cpms_actors.cli import (
     operators_chargers,
     operators_ledger,
@@ -162,6 +163,21 @@ def gates_of(counters: Mapping[str, int]) -> str:
     return "; ".join(part for part in (now and f"now {now}", so_far and f"so far {so_far}") if part)
 
 
+def journal_of(journal: Mapping[str, LaneJournal]) -> str:
+    """What keeps a worker from journalling now, and what to do about it; empty while nothing does."""
+    lanes = {lane: each.stalled for lane, each in journal.items() if each.stalled}
+    if not lanes:
+        return ""
+    said = next(iter(lanes.values()))
+    full = "maximum bytes" in said
+    remedy = (
+        "it is as large as CPMS_JOURNAL_BYTES_MAX lets it be: raise that, and start again"
+        if full
+        else "does nats-server run, and has its disk room? `cpms up` and the server's log say more"
+    )
+    return f"lane {', '.join(lanes)} takes nothing ({said}), and what moves money is not answered; {remedy}"
+
+
 def _show_status(answered: fleet.FleetStatus) -> None:
     totals = answered.totals
     now = time() * 1000
@@ -206,6 +222,8 @@ def _show_status(answered: fleet.FleetStatus) -> None:
     for each in answered.workers:
         if gates := gates_of(each.counters):
             print_line(f"gates of {each.name}: {gates}")
+        if journal := journal_of(each.journal):
+            print_line(f"the journal of {each.name}: {journal}")
     print_table(
         [">lane", "owner", ">epoch", ">lag pages", ">lag ms", ">events", ">per s", ">parked", ">failures"],
         [

@@ -30,13 +30,20 @@ SYNC_DEFAULT: Final = "2m"
 
 SYSTEM: Final = "system"
 OPERATOR: Final = "operator"
+HEALTH: Final = "health"
 # A page of the journal is at most 512 events; one with 40 samples is about 4 KiB. The server advises against more than 8 MiB.
 PAYLOAD_BYTES_MAX: Final = 8 * 1024 * 1024
 MEMORY_STORE_BYTES_MAX: Final = 64 * 1024 * 1024
+# No bound of the server's own: left out it would be three quarters of what is free at its start, less each time, and refuse a journal
+# that it had taken before. What bounds the streams is `journal.bytes_max` and the disk.
+FILE_STORE_BYTES_MAX: Final = 1 << 50
 
 
 class Broker(Struct, frozen=True):
-    """A broker ready to be started: the command, the name it will greet with, where it will answer, and as whom."""
+    """A broker ready to be started: the command, the name it will greet with, where it will answer, and as whom; where its store is.
+
+    `health_url` is for questions to the server itself.
+    """
 
     argv: tuple[str, ...]
     name: str
@@ -44,6 +51,8 @@ class Broker(Struct, frozen=True):
     port: int
     system_url: str
     operator_url: str
+    health_url: str
+    store: Path
 
 
 def program() -> Path:
@@ -83,7 +92,13 @@ def prepare(
         port=port,
         system_url=f"nats://{SYSTEM}:{secrets.nats_system}@{HOST}:{port}",
         operator_url=f"nats://{OPERATOR}:{secrets.nats_operator}@{HOST}:{port}",
+        health_url=f"nats://{HEALTH}:{secrets.nats_system}@{HOST}:{port}",
+        store=_store(folder),
     )
+
+
+def _store(folder: Path) -> Path:
+    return folder / "jetstream"
 
 
 def _name(folder: Path) -> str:
@@ -106,9 +121,10 @@ logfile_size_limit: 10MB
 logfile_max_num: 3
 
 jetstream {{
-  store_dir: {json.dumps(str(folder / "jetstream"))}
+  store_dir: {json.dumps(str(_store(folder)))}
   sync_interval: "{sync_interval}"
   max_memory_store: {MEMORY_STORE_BYTES_MAX}
+  max_file_store: {FILE_STORE_BYTES_MAX}
 }}
 
 authorization {{
@@ -120,5 +136,9 @@ authorization {{
       permissions: {{ publish: [ {json.dumps(admin)} ], subscribe: [ {json.dumps(inbox)} ] }}
     }}
   ]
+}}
+
+accounts {{
+  $SYS: {{ users: [ {{ user: "{HEALTH}", password: {json.dumps(secrets.nats_system)} }} ] }}
 }}
 """

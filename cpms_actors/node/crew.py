@@ -79,8 +79,8 @@ class Crew:
                 except NatsError as error:
                     log.warning("rollout_unanswered", error=repr(error))
         finally:
-            with anyio.CancelScope(shield=True), anyio.move_on_after(2):
-                await client.close()
+            with anyio.CancelScope(shield=True):
+                await bus.close(client)
 
     async def rollout(self) -> RolloutAnswer:
         """Replace every worker, one after the other. What could not be replaced goes on, and so do those after it."""

@@ -131,8 +131,8 @@ async def _verdict(connection: Connection, scratch: Path, chargers: int, tell: C
         tell(f"{result.sessions} sessions, {result.energy_wh / 1000:.3f} kWh, {result.messages_sent} messages; waiting for the bills")
         return judge(chargers, result, await _billed(desk, chargers), tariff)
     finally:
-        with anyio.CancelScope(shield=True), anyio.move_on_after(2):
-            await nats.close()
+        with anyio.CancelScope(shield=True):
+            await bus.close(nats)
 
 
 class _Desk:

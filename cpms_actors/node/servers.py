@@ -7,28 +7,40 @@ is all a test or a benchmark needs; everything of a server lies in its folder an
 the same commands (`broker.prepare`, `database.prepare`) and gives them to its supervisor, with `broker_ready` and `database_ready`.
 """
 
+import shutil
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import anyio
 import asyncpg
+import msgspec
 from anyio.abc import Process
+from nats.errors import Error as NatsError
 
-from cpms_actors.base.errors import OperatorError
+from cpms_actors.base.errors import OperatorError, Unavailable
+from cpms_actors.base.settings import Nats
+from cpms_actors.bus import client as bus
 from cpms_actors.node import broker as brokers
 from cpms_actors.node import database as databases
 from cpms_actors.node.broker import Broker
 from cpms_actors.node.data_dir import DataDir, Secrets
 from cpms_actors.node.database import APP, OWNER, Database
+from cpms_actors.observe import logs
+
+log = logs.get("node")
 
 READY_S_MAX: Final = 30.0  # recovery of a large JetStream store or of Postgres after a crash
 STOP_S_MAX: Final = 10.0
 POLL_S: Final = 0.05
 REFUSED_S: Final = 1.0
+HEALTH_S: Final = 2.0  # between two looks at whether the broker can write
+HEALTH_ANSWER_S: Final = 2.0
+ROOM_BYTES_MIN: Final = 64 * 1024 * 1024  # some blocks of every stream
+AGAIN_S_MIN: Final = 10.0  # a disk that fails with room on it is tried no more often
 
 
 @asynccontextmanager
@@ -103,27 +115,79 @@ async def _make_roles(connection: "asyncpg.Connection[asyncpg.Record]", secrets:
         await connection.execute(f"GRANT CONNECT, TEMPORARY ON DATABASE {databases.DATABASE} TO {APP}")
 
 
+async def broker_ails(broker: Broker) -> None:
+    """Return when this broker is to be started again: a stream of it cannot write, and there is room on its disk.
+
+    A stream whose write has failed takes nothing more, and answers nothing, until the server is started again. It says so only to
+    those who ask the server itself how it is.
+    """
+    began, told = anyio.current_time(), False
+    while True:
+        await anyio.sleep(HEALTH_S)
+        error = await _write_error(broker)
+        if not error:
+            continue
+        free = (await anyio.to_thread.run_sync(shutil.disk_usage, broker.store)).free
+        if not told:
+            told = True
+            remedy = f"make room on the disk of {broker.store}, {ROOM_BYTES_MIN >> 20} MiB at least; nats-server is then started again"
+            log.error("nats_cannot_write", error=error, free_mib=free >> 20, remedy=remedy)
+        if free >= ROOM_BYTES_MIN and anyio.current_time() - began >= AGAIN_S_MIN:
+            log.warning("nats_started_again", free_mib=free >> 20)
+            return
+
+
+async def _write_error(broker: Broker) -> str:
+    """Why a stream of this broker cannot write; "" when each can, or when it does not say."""
+    try:
+        client = await bus.connect(Nats(), "health", url=broker.health_url, patient=False)
+    except Unavailable:
+        return ""
+    try:
+        asked = await client.request("$SYS.REQ.SERVER.PING.HEALTHZ", b'{"details":true}', timeout=HEALTH_ANSWER_S)
+        said = msgspec.json.decode(asked.data, type=dict[str, Any]).get("data") or {}
+    except (NatsError, TimeoutError, OSError):
+        return ""
+    finally:
+        with anyio.CancelScope(shield=True):
+            await bus.close(client)
+    errors = (str(each.get("error")) for each in said.get("errors") or ())
+    return next((error for error in errors if "write error" in error), "")
+
+
 async def keep_running(
     argv: tuple[str, ...],
     how: signal.Signals,
     ready: Callable[[], Awaitable[bool]],
     code: str,
-    log: Path,
+    log_file: Path,
     clear: Callable[[], None],
+    ails: Callable[[], Awaitable[None]],
     started: Callable[[], None],
 ) -> None:
     """A supervised child: the server, from its start until this is cancelled; `started` is called once it answers.
 
-    What was left of the one before is in its way: `clear`, which blocks, removes it.
+    What was left of the one before is in its way: `clear`, which blocks, removes it. When `ails` returns it is started again: that
+    cures it, and is no failure of the child.
 
     Raises OperatorError(code), which names the log, when it does not come up or ends by itself.
     """
-    await anyio.to_thread.run_sync(clear)
-    async with _running(argv, how) as process:
-        await _until_ready(process, ready, code, log)
-        started()
-        await process.wait()
-        raise OperatorError(code, f"{code} ended with status {process.returncode}; its log is in {log}")
+    while True:
+        await anyio.to_thread.run_sync(clear)
+        async with _running(argv, how) as process:
+            await _until_ready(process, ready, code, log_file)
+            started()
+            async with anyio.create_task_group() as group:
+                group.start_soon(_then_cancel, ails, group.cancel_scope)
+                await process.wait()
+                group.cancel_scope.cancel()
+            if process.returncode is not None:
+                raise OperatorError(code, f"{code} ended with status {process.returncode}; its log is in {log_file}")
+
+
+async def _then_cancel(wait: Callable[[], Awaitable[None]], scope: anyio.CancelScope) -> None:
+    await wait()
+    scope.cancel()
 
 
 @asynccontextmanager

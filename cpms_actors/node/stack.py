@@ -31,7 +31,7 @@ from cpms_actors.node import broker, database, ready
 from cpms_actors.node.crew import Crew, Member
 from cpms_actors.node.data_dir import Connection, DataDir, is_external, is_free
 from cpms_actors.node.orphans import stop_backends
-from cpms_actors.node.servers import READY_S_MAX, STOP_S_MAX, broker_ready, database_ready, keep_running
+from cpms_actors.node.servers import READY_S_MAX, STOP_S_MAX, broker_ails, broker_ready, database_ready, keep_running
 from cpms_actors.observe import logs
 from cpms_actors.store.migrate import migrate
 from supervisors.child import ChildSpec, Started
@@ -116,7 +116,8 @@ def prepare(settings: Settings, plan: Plan, environment: Mapping[str, str], data
             sync_interval=plan.sync_interval,
         )
         settings = replace(settings, nats=replace(settings.nats, url=nats.system_url, operator_url=nats.operator_url))
-        servers.append(_server("nats", nats.argv, signal.SIGTERM, partial(broker_ready, nats), data.nats / "nats.log"))
+        is_ready, ails = partial(broker_ready, nats), partial(broker_ails, nats)
+        servers.append(_server("nats", nats.argv, signal.SIGTERM, is_ready, data.nats / "nats.log", ails=ails))
     if not is_external(settings.postgres.dsn, Postgres().dsn, environment, "CPMS_POSTGRES_DSN"):
         port = data.port("postgres", plan.postgres_port)
         postgres = database.prepare(data.postgres, port, secrets, output=data.logs / "postgres.out", durable=plan.durable)
@@ -173,8 +174,9 @@ def _server(
     is_ready: Callable[[], Awaitable[bool]],
     log_file: Path,
     clear: Callable[[], None] = lambda: None,
+    ails: Callable[[], Awaitable[None]] = anyio.sleep_forever,
 ) -> ChildSpec:
-    keep = partial(keep_running, argv, how, is_ready, name, log_file, clear)
+    keep = partial(keep_running, argv, how, is_ready, name, log_file, clear, ails)
     return ChildSpec(name, keep, shutdown_s=STOP_S_MAX + MARGIN_S, start_s=READY_S_MAX + MARGIN_S)
 
 

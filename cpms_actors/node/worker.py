@@ -18,6 +18,7 @@ Here ports meet adapters; the rules are elsewhere.
 
 import gc
 import os
+import random
 import socket
 from collections.abc import Awaitable, Callable, Iterator, Sequence, Set
 from time import time_ns
@@ -28,11 +29,12 @@ import msgspec
 import psutil
 import trio
 from msgspec.structs import replace
+from nats.errors import Error as NatsError
 
 from cpms_actors.base.ids import LANES, parse_path, slot_of
 from cpms_actors.base.settings import Settings
 from cpms_actors.bus import questions, subjects
-from cpms_actors.bus.client import connect
+from cpms_actors.bus.client import close, connect
 from cpms_actors.bus.commands import WorkerStatus
 from cpms_actors.bus.journal import Journal, ensure_stream
 from cpms_actors.bus.live import open_bucket
@@ -62,6 +64,7 @@ from cpms_actors.ocpp.dialect16 import Dialect16
 from supervisors.host import Bridge
 from supervisors.host import run as run_two_loops
 from supervisors.limits import give_back_memory, raise_files
+from supervisors.policy import Backoff
 from supervisors.supervisor import ChildSpec, Supervisor
 from supervisors.tasks import TaskPool
 
@@ -72,6 +75,7 @@ FILES_SPARE: Final = 500  # besides the chargers' sockets
 HOUSEKEEPING_S: Final = 5.0
 READ_AT_START_S: Final = 30.0
 ELSEWHERE_RETRY_S: Final = 2
+OPEN_RETRY: Final = Backoff(first_s=0.5, max_s=5.0)
 LEAVE_S: Final = 20.0  # to give every slot to others
 GATEWAY_STOP_S: Final = 8.0  # to give what is carried to other nodes to siblings, and then to close what is left
 SLICE: Final = 200  # chargers that are looked at without a pause
@@ -404,20 +408,31 @@ def run(settings: Settings, *, name: str = "", ready: Callable[[], None] = lambd
     if files < settings.gateway.connections_max + FILES_SPARE:
         log.warning("few_open_files", allowed=files, connections_max=settings.gateway.connections_max, remedy="raise `ulimit -Hn`")
 
-    async def main(bridge: Bridge) -> None:
+    def serving() -> None:
+        _calm_the_collector()
+        ready()
+
+    async def served(bridge: Bridge) -> bool:
+        """Whether it has served, until it was stopped; False when NATS did not answer before it could."""
         client = await bridge.on_host(connect, settings.nats, name)
-
-        def serving() -> None:
-            _calm_the_collector()
-            ready()
-
         try:
             with siblings(node, settings.gateway) as others:
                 worker = Worker(settings, bridge, Bus(client, client.jetstream(), settings), name, others)
-                await bridge.on_host(worker.open)
+                try:
+                    await bridge.on_host(worker.open)
+                except (NatsError, TimeoutError, OSError) as error:
+                    log.warning("nats_awaited", error=repr(error))
+                    return False
                 await worker.supervisor().run(serving)
+                return True
         finally:
             with trio.CancelScope(shield=True):
-                await bridge.on_host(client.close)
+                await bridge.on_host(close, client)
+
+    async def main(bridge: Bridge) -> None:
+        failures = 0
+        while not await served(bridge):  # with a new connection: what was subscribed on the former must hear nothing
+            failures += 1
+            await trio.sleep(OPEN_RETRY.delay(failures, random.random()))
 
     return run_two_loops(main)

@@ -200,6 +200,7 @@ def lane_journals(journal: Journal) -> dict[str, LaneJournal]:
             pages=lane.statistics.pages,
             events=lane.statistics.events,
             refusals=lane.statistics.refusals,
+            stalled=lane.statistics.stalled,
         )
         for lane in journal.lanes
     }

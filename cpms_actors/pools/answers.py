@@ -18,7 +18,7 @@ from nats.errors import Error as NatsError
 
 from cpms_actors.base.errors import Unavailable
 from cpms_actors.bus import questions, subjects
-from cpms_actors.bus.client import subscribed
+from cpms_actors.bus.client import listening
 from cpms_actors.bus.questions import LaneStatus, SessionStatus
 from cpms_actors.observe import logs
 from cpms_actors.pools.asking import Counts
@@ -57,7 +57,7 @@ class Answers:
             await client.subscribe(subjects.session("*", questions.LEASE), queue=group, cb=self._on_lease),
             await client.subscribe(questions.STATUS_SUBJECT, cb=self._on_status),
         ]
-        await subscribed(client)
+        await listening(client)
         started()
         try:
             while True:

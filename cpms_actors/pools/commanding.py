@@ -3,13 +3,14 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import anyio
 import asyncpg
 from nats.aio.client import Client
 from nats.errors import Error as NatsError
 
 from cpms_actors.base.errors import Unavailable
 from cpms_actors.base.settings import Settings
-from cpms_actors.bus.client import connect
+from cpms_actors.bus.client import close, connect
 from cpms_actors.store.owning import owner_dsn
 
 
@@ -26,4 +27,5 @@ async def as_command(settings: Settings, name: str) -> AsyncIterator[Client]:
     except (asyncpg.PostgresConnectionError, asyncpg.OperatorInterventionError) as error:
         raise Unavailable(f"Postgres is not available: {error}") from error
     finally:
-        await client.close()
+        with anyio.CancelScope(shield=True):
+            await close(client)

@@ -93,11 +93,11 @@ async def run(settings: Settings, *, started: Callable[[], None]) -> None:
                     await service.refuse(message)
 
             await client.subscribe(subjects.admin("*", ">"), queue=QUEUE_GROUP, cb=take)
-            await bus.subscribed(client)
+            await bus.listening(client)
             started()
     finally:
-        with anyio.CancelScope(shield=True), anyio.move_on_after(2):
-            await client.close()
+        with anyio.CancelScope(shield=True):
+            await bus.close(client)
 
 
 class Service:

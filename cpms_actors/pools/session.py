@@ -25,7 +25,7 @@ from nats.errors import Error as NatsError
 from cpms_actors.base.ids import LANES
 from cpms_actors.base.settings import Settings
 from cpms_actors.bus import subjects
-from cpms_actors.bus.client import connect
+from cpms_actors.bus.client import close, connect
 from cpms_actors.bus.journal import Journal, ensure_stream
 from cpms_actors.bus.publishing import StreamPublisher
 from cpms_actors.observe import logs
@@ -42,6 +42,7 @@ log = logs.get("session")
 
 JOURNAL_RETRY: Final = Backoff(first_s=0.5, max_s=5.0)
 CONNECTIONS_ANSWERING: Final = 2  # verdicts come in batches and leases are rare
+ANSWER_S: Final = 2.5  # a worker waits for four seconds, and then decides for itself
 # A lane that fails again and again must not take the others down: it comes back ever more slowly, and is seen in the lag.
 LANES_INTENSITY: Final = Intensity(restarts=1_000, window_s=30.0)
 
@@ -53,7 +54,7 @@ async def run(settings: Settings, *, started: Callable[[], None]) -> None:
     try:
         await _journal(client, settings)
         folding, asking = (replace(settings.postgres, connections_max=most) for most in _shared(settings.postgres.connections_max))
-        async with open_database(folding) as database, open_database(asking) as answering:
+        async with open_database(folding) as database, open_database(asking, statement_s=ANSWER_S) as answering:
 
             async def ring() -> None:
                 await _ring(client)
@@ -74,8 +75,8 @@ async def run(settings: Settings, *, started: Callable[[], None]) -> None:
             )
             await Supervisor("session", children, strategy=Strategy.rest_for_one).run(started)
     finally:
-        with anyio.move_on_after(2, shield=True):
-            await client.close()
+        with anyio.CancelScope(shield=True):
+            await close(client)
 
 
 def _shared(connections_max: int) -> tuple[int, int]:

@@ -104,8 +104,8 @@ async def run(settings: Settings, *, started: Callable[[], None]) -> None:
             children = [ChildSpec("rating", pool.rate), ChildSpec("status", pool.report)]
             await Supervisor("tariff", children).run(started)
     finally:
-        with anyio.CancelScope(shield=True), anyio.move_on_after(2):
-            await client.close()
+        with anyio.CancelScope(shield=True):
+            await bus.close(client)
 
 
 class TariffPool:

@@ -28,7 +28,7 @@ ACQUIRE_S: Final = 10.0
 CLOSE_S: Final = 2.0
 STATEMENT_S: Final = 25.0
 LOCK_S: Final = 10.0
-COMMAND_S: Final = 30.0  # above STATEMENT_S: the server gives up first and the connection stays usable
+COMMAND_MARGIN_S: Final = 1.5  # above that of a statement: the server gives up first and the connection stays usable
 ATTEMPTS_MAX: Final = 6
 BACKOFF_S: Final = 0.01  # doubled by every attempt, and jittered
 _CONFLICTS: Final = (
@@ -73,6 +73,9 @@ class Database:
                     async with connection.transaction():
                         await connection.execute("SELECT set_config('cpms.tenants', $1, true)", ",".join(tenants))
                         yield connection
+                except TimeoutError:  # after the server's own: it is frozen, or cut off, and the driver would wait for its farewell
+                    connection.terminate()
+                    raise
                 except asyncpg.InterfaceError as error:
                     if not _is_gone(connection):
                         raise  # a mistake in the use of the driver
@@ -130,7 +133,7 @@ async def open_database(
         max_size=postgres.connections_max,
         max_inactive_connection_lifetime=300.0,
         timeout=CONNECT_S,
-        command_timeout=COMMAND_S,
+        command_timeout=statement_s + COMMAND_MARGIN_S,
         server_settings=_SERVER_SETTINGS | limits,
         reset=_nothing_to_reset,
     )

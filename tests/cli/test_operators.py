@@ -18,7 +18,7 @@ from cpms_actors.base.ids import slot_of
 from cpms_actors.base.settings import Nats, Postgres, Settings
 from cpms_actors.bus import client as bus
 from cpms_actors.bus import subjects, verbs
-from cpms_actors.bus.commands import CallAnswer, WorkerStatus
+from cpms_actors.bus.commands import CallAnswer, LaneJournal, WorkerStatus
 from cpms_actors.bus.journal import ensure_stream
 from cpms_actors.cli import operators
 from cpms_actors.pools import operations
@@ -352,6 +352,24 @@ def test_status_says_how_late_a_worker_is_and_what_its_gates_hold_back(run: Run,
     assert "gates of w2@n" not in printed
     assert [(each["health"], each["host_lag_ms"], each["guest_lag_ms"]) for each in said] == [("late", 812.5, 3.0), ("ok", 0.0, 0.0)]
     assert said[0]["counters"] == counters
+
+
+STALLED = [
+    # why a lane takes nothing, what there is to do
+    ("nats: timeout", "has its disk room?"),
+    ("nats: ServiceUnavailableError: code=503 err_code=10077 description='maximum bytes exceeded'", "raise that"),
+]
+
+
+@pytest.mark.parametrize(("why", "remedy"), STALLED)
+def test_status_says_whose_journal_takes_nothing_why_and_what_to_do(run: Run, settings: Settings, why: str, remedy: str) -> None:
+    stalled = WorkerStatus("w1@n", 1, 1, journal={"0": LaneJournal(), "1": LaneJournal(stalled=why)})
+    well = WorkerStatus("w2@n", 2, 1, journal={"0": LaneJournal(waiting=3)})
+    with workers(settings, stalled, well):
+        printed = run("status", "--wait", "1000").stdout
+    (line,) = (line for line in printed.splitlines() if line.startswith("the journal of"))
+    assert line.startswith(f"the journal of w1@n: lane 1 takes nothing ({why}), and what moves money is not answered; ")
+    assert remedy in line
 
 
 @pytest.mark.parametrize(

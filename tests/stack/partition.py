@@ -9,10 +9,15 @@ PIECE = 65_536
 
 
 class Way:
-    """A TCP proxy on a free port of 127.0.0.1, in a thread of its own. What is sent while it is interrupted arrives afterwards."""
+    """A TCP proxy on a free port of 127.0.0.1, in a thread of its own. What is sent while it is interrupted arrives afterwards.
 
-    def __init__(self, host: str, port: int) -> None:
+    It interrupts itself, once, when the client says `until`, which does not arrive either.
+    """
+
+    def __init__(self, host: str, port: int, until: bytes = b"") -> None:
         self.port = 0
+        self.interrupted = threading.Event()
+        self._until = until
         self._to = (host, port)
         self._loop = asyncio.new_event_loop()
         self._open = asyncio.Event()
@@ -51,11 +56,14 @@ class Way:
         with closing(writer), suppress(OSError):
             await self._open.wait()
             far_reader, far_writer = await asyncio.open_connection(*self._to)
-            await asyncio.gather(self._pump(reader, far_writer), self._pump(far_reader, writer))
+            await asyncio.gather(self._pump(reader, far_writer, self._until), self._pump(far_reader, writer))
 
-    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, until: bytes = b"") -> None:
         with closing(writer), suppress(OSError):
             while data := await reader.read(PIECE):
+                if until and until in data and not self.interrupted.is_set():
+                    self._open.clear()
+                    self.interrupted.set()
                 await self._open.wait()
                 writer.write(data)
                 await writer.drain()
@@ -63,9 +71,9 @@ class Way:
 
 
 @contextmanager
-def way_to(host: str, port: int) -> Iterator[Way]:
+def way_to(host: str, port: int, until: bytes = b"") -> Iterator[Way]:
     """A way to this server, while the block runs."""
-    way = Way(host, port)
+    way = Way(host, port, until)
     try:
         yield way
     finally:

@@ -50,8 +50,7 @@ def database(request: pytest.FixtureRequest, postgres_server: PostgresServer, _t
                 ROWS,
             )
             await connection.execute(
-                "INSERT INTO tokens (tenant_id, id, group_id)"
-                " SELECT $1, 'Token ' || n, 'Group ' || n FROM generate_series(1, $2) AS n",
+                "INSERT INTO tokens (tenant_id, id, group_id) SELECT $1, 'Token ' || n, 'Group ' || n FROM generate_series(1, $2) AS n",
                 TENANT,
                 ROWS,
             )

@@ -38,7 +38,7 @@ from cpms_actors.gateway.listening import BACKLOG, endpoint, listen
 from cpms_actors.gateway.routing import NODE_HEADER, Routing
 from cpms_actors.observe.counters import Counters
 
-READ_BUFFER_BYTES: Final = 2049  # one more than the library's least, see `seems_between_frames`; a request head and every common frame fit
+READ_BUFFER_BYTES: Final = 2049  # one more than the least, see `seems_between_frames`; a request head and common frames fit
 READ_BYTES_MAX: Final = 2048  # of one read: a burst takes several
 _BUFFER_SIZES: Final = frozenset((READ_BUFFER_BYTES - 256) << doubled for doubled in range(24))  # that the library's buffer may have
 _ALIGNMENT: Final = 16  # where malloc may begin
