@@ -107,10 +107,18 @@ def _clean(key: str, value: Any, depth: int) -> Any:
     if isinstance(value, bytes | bytearray | memoryview):
         return _clean_text(bytes(value).decode("utf-8", "replace"), depth)
     if isinstance(value, BaseException):
-        return _clean_text(f"{type(value).__name__}: {value}", depth)
+        return _clean_text(_told(value), depth)
     if isinstance(value, Mapping | list | tuple | set | frozenset):
         return _clean_nested(value, depth + 1)
     return value
+
+
+def _told(error: BaseException) -> str:
+    name = type(error).__name__
+    try:
+        return f"{name}: {error}"
+    except Exception as another:  # whatever an error's own __str__ raises must not reach who logs it
+        return f"{name} (its text cannot be made: {type(another).__name__})"
 
 
 def _clean_nested(value: Any, depth: int) -> Any:

@@ -157,6 +157,15 @@ def test_what_is_no_secret_is_printed_as_it_is(words: dict[str, object], json_li
     assert {key: event[key] for key in words} == words
 
 
+def test_an_error_whose_text_cannot_be_made_is_told_by_its_name(json_lines: Callable[[], list[str]]) -> None:
+    class BrokenError(Exception):
+        def __str__(self) -> str:
+            raise RuntimeError("no")
+
+    log.info("said", error=BrokenError())
+    assert json.loads(json_lines()[0])["error"] == "BrokenError (its text cannot be made: RuntimeError)"
+
+
 def test_a_value_that_cannot_be_printed_costs_its_details_only(json_lines: Callable[[], list[str]]) -> None:
     class Broken:
         def __repr__(self) -> str:
