@@ -10,6 +10,7 @@ import pytest
 import uvloop
 from nats.aio.client import Client
 
+from cpms_actors.base.errors import Unavailable
 from cpms_actors.base.settings import Nats
 from cpms_actors.bus import client as bus
 
@@ -119,5 +120,17 @@ def test_a_frozen_server_is_noticed_within_five_seconds_however_much_waits_for_i
         await bus.subscribed(client)
         await asyncio.gather(*sending, return_exceptions=True)
         await bus.close(client)
+
+    assert run(loop, main) == []
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_a_command_is_told_within_five_seconds_that_a_frozen_server_does_not_answer(server: Any, loop: str) -> None:
+    async def main() -> None:
+        server.signal(signal.SIGSTOP)
+        began = time.monotonic()
+        with pytest.raises(Unavailable, match="NATS does not answer: TimeoutError"):
+            await bus.connect(Nats(url=server.url), "test", patient=False)
+        assert time.monotonic() - began < 5
 
     assert run(loop, main) == []
