@@ -100,7 +100,7 @@ async def close(client: Client) -> None:
 
 def _abort(client: Client) -> None:
     """Drop the connection and what waits to be written to it: nats-py would wait until a dead peer has taken that."""
-    if client._transport is not None:
+    if client._transport:  # it has a socket
         client._transport._io_writer.transport.abort()  # type: ignore[attr-defined]  # private, and pinned
 
 

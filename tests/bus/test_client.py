@@ -13,6 +13,7 @@ from nats.aio.client import Client
 from cpms_actors.base.errors import Unavailable
 from cpms_actors.base.settings import Nats
 from cpms_actors.bus import client as bus
+from cpms_actors.node.data_dir import free_port
 
 LOOPS = {"uvloop": uvloop.new_event_loop, "asyncio": asyncio.new_event_loop}
 
@@ -132,5 +133,14 @@ def test_a_command_is_told_within_five_seconds_that_a_frozen_server_does_not_ans
         with pytest.raises(Unavailable, match="NATS does not answer: TimeoutError"):
             await bus.connect(Nats(url=server.url), "test", patient=False)
         assert time.monotonic() - began < 5
+
+    assert run(loop, main) == []
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_a_command_is_told_at_once_that_nobody_listens(loop: str) -> None:
+    async def main() -> None:
+        with pytest.raises(Unavailable, match="NATS does not answer"):
+            await bus.connect(Nats(url=f"nats://127.0.0.1:{free_port()}"), "test", patient=False)
 
     assert run(loop, main) == []
