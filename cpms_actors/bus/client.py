@@ -17,6 +17,7 @@ from cpms_actors.observe import logs
 log = logs.get("bus")
 
 CLOSE_S: Final = 2
+IMPATIENT_S: Final = 3.0  # for a first connection, to whichever of the servers
 RETRY_S: Final = 0.25
 PINGS_MAX: Final = 2  # that are unanswered at the next one: the peer is dead, after three intervals at most
 
@@ -34,7 +35,7 @@ async def connect(settings: Nats, name: str, *, url: str = "", inbox: str = "_IN
     """Connect as `name`; answers come to `inbox`, which the broker may pin a user to.
 
     A patient client waits for the first connection as long as it takes (processes start in any order); an impatient one, such as
-    a command line, raises Unavailable at once. Once connected both reconnect for ever.
+    a command line, raises Unavailable at once, or within `IMPATIENT_S`. Once connected both reconnect for ever.
     """
     client = _Client()
     awaited = False
@@ -59,22 +60,24 @@ async def connect(settings: Nats, name: str, *, url: str = "", inbox: str = "_IN
         log.info("nats_reconnected", client=name)
 
     try:
-        await client.connect(
-            servers=[server.strip() for server in (url or settings.url).split(",")],
-            name=name,
-            inbox_prefix=inbox,
-            ping_interval=settings.ping_interval_s,  # type: ignore[arg-type]  # seconds; its own sleep takes fractions
-            max_outstanding_pings=PINGS_MAX,
-            reconnect_time_wait=RETRY_S,  # type: ignore[arg-type]
-            max_reconnect_attempts=-1 if patient else 1,
-            connect_timeout=2,
-            drain_timeout=5,
-            error_cb=on_error,
-            disconnected_cb=on_lost,
-            reconnected_cb=on_back,
-        )
+        async with asyncio.timeout(None if patient else IMPATIENT_S):
+            await client.connect(
+                servers=[server.strip() for server in (url or settings.url).split(",")],
+                name=name,
+                inbox_prefix=inbox,
+                ping_interval=settings.ping_interval_s,  # type: ignore[arg-type]  # seconds; its own sleep takes fractions
+                max_outstanding_pings=PINGS_MAX,
+                reconnect_time_wait=RETRY_S,  # type: ignore[arg-type]
+                max_reconnect_attempts=-1 if patient else 1,
+                connect_timeout=2,
+                drain_timeout=5,
+                error_cb=on_error,
+                disconnected_cb=on_lost,
+                reconnected_cb=on_back,
+            )
     except (NatsError, OSError, TimeoutError) as error:
-        raise Unavailable(f"NATS does not answer: {error}") from error
+        _abort(client)
+        raise Unavailable(f"NATS does not answer: {str(error) or type(error).__name__}") from error
     awaited = False
     return client
 
@@ -97,7 +100,7 @@ async def close(client: Client) -> None:
 
 def _abort(client: Client) -> None:
     """Drop the connection and what waits to be written to it: nats-py would wait until a dead peer has taken that."""
-    if client._transport is not None:
+    if client._transport:  # it has a socket
         client._transport._io_writer.transport.abort()  # type: ignore[attr-defined]  # private, and pinned
 
 

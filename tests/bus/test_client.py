@@ -10,8 +10,10 @@ import pytest
 import uvloop
 from nats.aio.client import Client
 
+from cpms_actors.base.errors import Unavailable
 from cpms_actors.base.settings import Nats
 from cpms_actors.bus import client as bus
+from cpms_actors.node.data_dir import free_port
 
 LOOPS = {"uvloop": uvloop.new_event_loop, "asyncio": asyncio.new_event_loop}
 
@@ -119,5 +121,26 @@ def test_a_frozen_server_is_noticed_within_five_seconds_however_much_waits_for_i
         await bus.subscribed(client)
         await asyncio.gather(*sending, return_exceptions=True)
         await bus.close(client)
+
+    assert run(loop, main) == []
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_a_command_is_told_within_five_seconds_that_a_frozen_server_does_not_answer(server: Any, loop: str) -> None:
+    async def main() -> None:
+        server.signal(signal.SIGSTOP)
+        began = time.monotonic()
+        with pytest.raises(Unavailable, match="NATS does not answer: TimeoutError"):
+            await bus.connect(Nats(url=server.url), "test", patient=False)
+        assert time.monotonic() - began < 5
+
+    assert run(loop, main) == []
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_a_command_is_told_at_once_that_nobody_listens(loop: str) -> None:
+    async def main() -> None:
+        with pytest.raises(Unavailable, match="NATS does not answer"):
+            await bus.connect(Nats(url=f"nats://127.0.0.1:{free_port()}"), "test", patient=False)
 
     assert run(loop, main) == []
