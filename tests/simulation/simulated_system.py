@@ -14,7 +14,7 @@ from random import Random
 from typing import Any
 
 from harness import DIALECTS
-from simulated_servers import Broker, Faults, LaneLost, Ledger, Live, Publisher, Wire
+from simulated_servers import Broker, Faults, Ledger, Live, Pages, Postgres, Publisher, Wire
 
 from cpms_actors.base.errors import Unavailable
 from cpms_actors.base.ids import LANES, SLOTS, lane_of, slot_of
@@ -31,10 +31,10 @@ from cpms_actors.domain.cdr import Cdr, EndedSession, draw_up, issued
 from cpms_actors.domain.events import IdToken
 from cpms_actors.domain.metering import MeteredSession, Reading
 from cpms_actors.domain.tariff import Component, Tariff
-from cpms_actors.pools.fold import accept, fold, keys_of
+from cpms_actors.pools.lane import Lane
 from cpms_actors.simulator.charge_point import ChargePoint
 from cpms_actors.simulator.options import Close, Connect, Output, Send
-from cpms_actors.store.offsets import Progress
+from cpms_actors.store.offsets import Claim
 from cpms_actors.store.sessions import Stored
 
 EPOCH_MS = 1_795_000_000_000
@@ -290,46 +290,61 @@ class Worker:
 
 
 class SessionPool:
-    """A process of the session pool that folds one lane, over and over: read behind the offset, fold, commit."""
+    """A process of the session pool that folds one lane: the real lane, on models of the journal's reading end and of Postgres.
+
+    It dies at once, wherever it is: what it has committed and has not heard of is committed all the same.
+    """
 
     def __init__(self, system: "System", lane: int) -> None:
-        self.dead = False
-        self.failures = 0
         self.lane = lane
         self._system = system
+        self._wire = Wire(system.chance, system.faults)
+        self._task: asyncio.Task[Any] | None = None
+
+    @property
+    def dead(self) -> bool:
+        """Whether the process has died."""
+        return self._wire.dead
+
+    @dead.setter
+    def dead(self, dead: bool) -> None:
+        self._wire.dead = dead
+        if self._task is not None:
+            self._task.cancel()
 
     async def run(self) -> None:
-        ledger = self._system.ledger
-        while not self.dead:
-            try:
-                epoch = ledger.claim(self.lane)
-            except LaneLost:
-                await asyncio.sleep(0.5)
-                continue
-            try:
-                await self._fold(epoch)
-            except LaneLost:
-                return
+        system, ledger = self._system, self._system.ledger
+        self._task = asyncio.current_task()
+        while not self.dead and (ledger.down or (epoch := ledger.claim(self.lane)) is None):
+            await asyncio.sleep(0.5)
+        if self.dead:
+            return
+        lane = Lane(
+            Claim(self.lane, epoch),
+            Pages(system.broker, self._wire, system.chance),
+            Postgres(ledger, self._wire, system.chance),
+            _nobody_waits,
+            clock=system.loop.time,
+            chance=system.chance.random,
+        )
+        await lane.run(lambda: None)
 
-    async def _fold(self, epoch: int) -> None:
-        ledger, chance = self._system.ledger, self._system.chance
-        seen: dict[Any, int] = {}
-        while not self.dead:
-            progress = Progress("s", ledger.lanes[self.lane][1], dict(ledger.writers[self.lane]), dict(ledger.slot_epochs))
-            pages = self._system.broker.after(self.lane, progress.stream_seq, chance.randint(1, 64))
-            if not pages or ledger.down or self._system.broker.down:
-                await asyncio.sleep(chance.uniform(0.05, 0.3))
-                continue
-            with ledger.folding(self.lane, epoch):
-                accepted = accept(pages, progress)
-                await asyncio.sleep(chance.uniform(0.001, 0.02))
-                batch = fold(accepted.events, ledger.load(*keys_of(accepted.events)), ledger.draw_id, seen)
-                batch.parked += accepted.parked
-                await asyncio.sleep(chance.uniform(0.001, 0.02))
-                if self.dead or ledger.down:  # the transaction ends with the connection
-                    self.failures += 1
-                    continue
-                ledger.commit(self.lane, accepted.stream_seq, accepted.writers, accepted.slot_epochs, batch)
+
+async def _nobody_waits() -> None:
+    """For a doorbell: the tariff pool looks every second."""
+
+
+async def refolded(broker: Broker) -> Ledger:
+    """What the journal says when it is folded once, from its beginning and without a fault."""
+    ledger, chance = Ledger(), Random(0)
+    wire = Wire(chance, Faults())
+    for number in range(LANES):
+        claim = Claim(number, ledger.claim(number) or 0)
+        lane = Lane(claim, Pages(broker, wire, chance), Postgres(ledger, wire, chance), _nobody_waits, clock=lambda: 0.0)
+        await lane.recall()
+        while pages := broker.after(number, lane.statistics.offset, 64):
+            await lane.fold_pages(pages)
+    return ledger
 
 
 class TariffPool:
@@ -355,7 +370,7 @@ class TariffPool:
 
     def _draw_up(self, stored: Stored) -> tuple[Cdr, ...]:
         ledger, session = self._system.ledger, stored.session
-        taken = sorted(ledger.readings.get(stored.id, ()))
+        taken = sorted(set(ledger.readings.get(stored.id, ())))
         metered = MeteredSession(
             start_ms=session.started_at,
             end_ms=session.ended_at or session.started_at,
@@ -391,6 +406,7 @@ class System:
         self._blocks = 0
         self._tasks: set[asyncio.Task[Any]] = set()
         self.errors: list[BaseException] = []
+        self.poisoned = 0
 
     def now(self) -> int:
         """Milliseconds."""
