@@ -198,12 +198,6 @@ MUTANTS = (
         "        progress.writers = accepted.writers\n",
     ),
     Mutant(
-        "the newest owner of a slot is known in its own batch only",
-        "cpms_actors/pools/lane.py",
-        "        progress.slot_epochs |= accepted.slot_epochs\n",
-        "",
-    ),
-    Mutant(
         "a late fact is not a new version",
         "cpms_actors/domain/charging.py",
         "        return replace(after, version=before.version + 1)\n",

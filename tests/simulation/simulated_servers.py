@@ -22,6 +22,7 @@ from cpms_actors.base.ids import LANES, lane_of
 from cpms_actors.bus import subjects
 from cpms_actors.domain.cdr import Cdr
 from cpms_actors.domain.charging import UNKNOWN_TRANSACTION
+from cpms_actors.domain.events import Reported, TransactionLapsed
 from cpms_actors.pools.fold import Accepted, Batch, StoredPage
 from cpms_actors.pools.lane import Folding, Refused
 from cpms_actors.pools.pages import PULL_PAGES, SILENT_S
@@ -311,6 +312,7 @@ class Rows(Struct):
     readings: list[tuple[int, int, float]] = []
     parked: list[ParkedMessage] = []
     chargers: list[ChargerLive] = []
+    heard: dict[tuple[str, str], int] = {}
 
 
 class Ledger:
@@ -329,6 +331,7 @@ class Ledger:
         self.parked: list[ParkedMessage] = []
         self.connected: dict[tuple[str, str], tuple[int, bool]] = {}
         self.seen: dict[tuple[str, str], int] = {}
+        self.seen_late_ms = 0  # at most, by how much `seen` was behind what is folded
         self.rated: dict[int, int] = {}
         self.cdrs: list[Cdr] = []
         self._down = False
@@ -392,6 +395,8 @@ class Ledger:
                 known = bool(live.connected)
             self.connected[charger] = (live.connection if live.opened else number, known)
             self.seen[charger] = max(self.seen.get(charger, 0), live.last_seen_at)
+        for charger, at in rows.heard.items():
+            self.seen_late_ms = max(self.seen_late_ms, at - self.seen.get(charger, 0))
 
     def unrated(self) -> list[Stored]:
         """Ended sessions without a CDR of their version."""
@@ -486,6 +491,10 @@ class Transaction:
             slot: epoch for slot, epoch in accepted.slot_epochs.items() if epoch > self._ledger.slot_epochs.get(slot, 0)
         }
         self._park(accepted.parked)
+        for event in accepted.events:
+            if not isinstance(event.body, TransactionLapsed | Reported):  # no sign of life; perhaps refused
+                key = (event.tenant, event.charger)
+                self._rows.heard[key] = max(self._rows.heard.get(key, 0), event.received_at)
         return True
 
     async def load(self, transactions: Sequence[Key], starts: Sequence[Key]) -> Found:
