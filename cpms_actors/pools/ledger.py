@@ -1,14 +1,18 @@
-"""Postgres as a lane uses it (`pools.lane.Ledger`): one statement per table and batch, in one transaction."""
+"""Postgres as a lane uses it (`pools.lane.Ledger`), one statement per table and batch, and as the tariff pool does
+(`pools.tariff.Rating`)."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
-from typing import Final
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from typing import Any, Final
 
 import asyncpg
 
+from cpms_actors.domain.cdr import Cdr, EndedSession
+from cpms_actors.domain.tariff import Tariff
 from cpms_actors.pools.fold import Accepted, Batch
 from cpms_actors.pools.lane import Folding, Refused
-from cpms_actors.store import chargers_live, meter_values, offsets, parked, reports, sessions
+from cpms_actors.store import cdrs, chargers_live, meter_values, offsets, parked, reports, sessions, tariffs
+from cpms_actors.store.cdrs import Claimed
 from cpms_actors.store.database import Connection, Database
 from cpms_actors.store.offsets import Claim, Progress
 from cpms_actors.store.sessions import Found, Key
@@ -97,6 +101,41 @@ class _Folding:
         with _refusals():
             async with self._connection.transaction():
                 yield
+
+
+class PostgresRating:
+    """A transaction of the tariff pool that is open."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    async def claim(self, limit: int, gap_grace_s: float) -> Sequence[Claimed]:
+        """Lock sessions that need a CDR, none that another transaction has."""
+        return await cdrs.claim(self._connection, limit=limit, gap_grace_s=gap_grace_s)
+
+    async def current(self, session: EndedSession) -> Cdr | None:
+        """The CDR of the session that no credit took back."""
+        return await cdrs.current(self._connection, session.tenant, session.id)
+
+    async def tariff(self, session: EndedSession) -> Tariff | None:
+        """The tariff of its charger when it began. Raises OperatorError when it does not exist."""
+        return await tariffs.in_force(self._connection, session.tenant, session.charger, session.metered.start_ms)
+
+    async def insert(self, cdr: Cdr) -> None:
+        """Write a CDR or a credit. Raises asyncpg.UniqueViolationError when there is one."""
+        await cdrs.insert(self._connection, cdr)
+
+    async def mark_rated(self, claimed: Claimed) -> None:
+        """The session's version has its CDR."""
+        await cdrs.mark_rated(self._connection, claimed)
+
+    async def mark_failed(self, session: EndedSession, error: str) -> None:
+        """Keep why the session could not be priced, and when to try again."""
+        await cdrs.mark_failed(self._connection, session, error)
+
+    def savepoint(self) -> AbstractAsyncContextManager[Any]:
+        """What is written in the block is undone when it raises."""
+        return self._connection.transaction()
 
 
 @contextmanager

@@ -224,6 +224,24 @@ MUTANTS = (
         "        start=other.start or one.start,\n",
     ),
     Mutant(
+        "a session is rated whether or not its CDR is written",
+        "cpms_actors/pools/tariff.py",
+        "    written = issued(cdr, former, new_id=new_id)\n    for each in written:\n",
+        "    written = issued(cdr, former, new_id=new_id)\n    for each in written[1:]:\n",
+    ),
+    Mutant(
+        "an amended session is billed as if it were new",
+        "cpms_actors/pools/tariff.py",
+        "    former = await rating.current(session) if claimed.rated else None\n",
+        "    former = None\n",
+    ),
+    Mutant(
+        "a session that has its CDR is not marked as rated",
+        "cpms_actors/pools/tariff.py",
+        "            await rating.mark_rated(claimed)\n",
+        "            if claimed.rated:\n                await rating.mark_rated(claimed)\n",
+    ),
+    Mutant(
         "a credit takes nothing back",
         "cpms_actors/domain/cdr.py",
         "        energy_wh=-cdr.energy_wh,\n",

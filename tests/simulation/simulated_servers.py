@@ -20,12 +20,15 @@ from nats.errors import TimeoutError as NatsTimeout
 from cpms_actors.base.errors import Unavailable
 from cpms_actors.base.ids import LANES, lane_of
 from cpms_actors.bus import subjects
-from cpms_actors.domain.cdr import Cdr
-from cpms_actors.domain.charging import UNKNOWN_TRANSACTION
+from cpms_actors.domain.cdr import Cdr, EndedSession
+from cpms_actors.domain.charging import UNKNOWN_TRANSACTION, flags, gaps
 from cpms_actors.domain.events import Reported, TransactionLapsed
+from cpms_actors.domain.metering import MeteredSession, Reading
+from cpms_actors.domain.tariff import Tariff
 from cpms_actors.pools.fold import Accepted, Batch, StoredPage
 from cpms_actors.pools.lane import Folding, Refused
 from cpms_actors.pools.pages import PULL_PAGES, SILENT_S
+from cpms_actors.store.cdrs import Claimed
 from cpms_actors.store.chargers_live import ChargerLive
 from cpms_actors.store.database import LOCK_S
 from cpms_actors.store.offsets import Claim, Progress
@@ -332,8 +335,11 @@ class Ledger:
         self.connected: dict[tuple[str, str], tuple[int, bool]] = {}
         self.seen: dict[tuple[str, str], int] = {}
         self.seen_late_ms = 0  # at most, by how much `seen` was behind what is folded
+        self.written_at: dict[int, float] = {}
         self.rated: dict[int, int] = {}
         self.cdrs: list[Cdr] = []
+        self.unpriced: list[str] = []
+        self.rating: set[int] = set()  # sessions that a transaction of a tariff pool has claimed
         self._down = False
         self._ids = 0
         self._locked: dict[int, asyncio.Future[None]] = {}
@@ -383,6 +389,7 @@ class Ledger:
         self.writers |= rows.writers
         self.slot_epochs |= rows.slot_epochs
         self.sessions |= rows.sessions
+        self.written_at |= dict.fromkeys(rows.sessions, asyncio.get_running_loop().time())
         self.by_transaction |= rows.by_transaction
         self.by_start |= rows.by_start
         for session, at, value in rows.readings:
@@ -603,6 +610,88 @@ class Transaction:
         if self._locked is not None:
             self._ledger.unlock(self._locked)
             self._locked = None
+
+
+class Rating:
+    """A transaction of a tariff pool (pools.tariff.Rating); `tariff` is in force everywhere."""
+
+    def __init__(self, ledger: Ledger, wire: Wire, chance: Random, tariff: Tariff | None) -> None:
+        self._ledger = ledger
+        self._transaction = Transaction(ledger, wire, chance, ())
+        self._tariff = tariff
+        self._claimed: set[int] = set()
+        self._cdrs: list[Cdr] = []
+        self._rated: dict[int, int] = {}
+        self._unpriced: list[str] = []
+
+    async def claim(self, limit: int, gap_grace_s: float) -> Sequence[Claimed]:
+        await self._transaction.step()
+        ledger, old = self._ledger, asyncio.get_running_loop().time() - gap_grace_s
+        free = [stored for stored in ledger.unrated() if stored.id not in ledger.rating]
+        due = [stored for stored in free if not gaps(stored.session) or ledger.written_at[stored.id] <= old]
+        claimed = [self._to_rate(stored) for stored in due[:limit]]
+        self._claimed = {each.session.id for each in claimed}
+        ledger.rating |= self._claimed
+        return claimed
+
+    def _to_rate(self, stored: Stored) -> Claimed:
+        session, ledger = stored.session, self._ledger
+        metered = MeteredSession(
+            start_ms=session.started_at,
+            end_ms=session.ended_at or session.started_at,
+            meter_start_wh=session.meter_start_wh or 0,
+            energy_wh=session.energy_wh,
+            readings=[Reading(at, round(value)) for at, value in sorted(set(ledger.readings.get(stored.id, ())))],
+        )
+        token = session.token.id if session.token else None
+        ended = EndedSession(session.tenant, stored.id, session.version, session.charger, token, metered)
+        provisional = bool(gaps(session)) or "provisional" in flags(session)
+        return Claimed(ended, provisional, rated=stored.id in ledger.rated, failed=False, currency="EUR")
+
+    async def current(self, session: EndedSession) -> Cdr | None:
+        await self._transaction.step()
+        standing = self._ledger.standing(session.id)
+        return standing[-1] if standing else None
+
+    async def tariff(self, session: EndedSession) -> Tariff | None:
+        return self._tariff
+
+    async def insert(self, cdr: Cdr) -> None:
+        await self._transaction.step()
+        for other in (*self._ledger.cdrs, *self._cdrs):  # two unique indexes
+            same = (other.session_id, other.session_version, other.credits) == (cdr.session_id, cdr.session_version, None)
+            if (same and cdr.credits is None) or (cdr.credits is not None and other.credits == cdr.credits):
+                raise ValueError(f"session {cdr.session_id} has such a CDR")
+        self._cdrs.append(cdr)
+
+    async def mark_rated(self, claimed: Claimed) -> None:
+        await self._transaction.step()
+        self._rated[claimed.session.id] = claimed.session.version
+
+    async def mark_failed(self, session: EndedSession, error: str) -> None:
+        await self._transaction.step()
+        self._unpriced.append(f"session {session.id}: {error}")
+
+    @asynccontextmanager
+    async def savepoint(self) -> AsyncIterator[None]:
+        cdrs, rated = len(self._cdrs), dict(self._rated)
+        try:
+            yield
+        except BaseException:
+            del self._cdrs[cdrs:]
+            self._rated = rated
+            raise
+
+    async def commit(self) -> None:
+        """Raises Unavailable."""
+        await self._transaction.step()
+        self._ledger.cdrs += self._cdrs
+        self._ledger.rated |= self._rated
+        self._ledger.unpriced += self._unpriced
+
+    def end(self) -> None:
+        """Undo what was not committed."""
+        self._ledger.rating -= self._claimed
 
 
 def _refuse(batch: Batch) -> None:

@@ -332,6 +332,7 @@ def _check(system: System) -> list[str]:
         if worker.office.counters.mailbox_refusals or worker.office.counters.turns_crashed:
             failures.append(f"{worker.name}: {worker.office.counters}")
     poison = [message for message in system.ledger.parked if message.reason in ("poison", "unreadable-page", "journal-gap", "crashed")]
+    failures += [f"not priced: {what}" for what in system.ledger.unpriced]
     refused = [message for message in poison if message.action == "Reported"]
     failures += [f"parked: {message.reason}: {message.detail}" for message in poison if message not in refused]
     if len(refused) != system.poisoned:

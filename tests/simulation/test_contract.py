@@ -11,6 +11,7 @@ from itertools import count
 from random import Random
 from typing import Any, Protocol
 
+import asyncpg
 import msgspec
 import pytest
 import simulated_servers as models
@@ -25,16 +26,18 @@ from cpms_actors.bus.client import connect
 from cpms_actors.bus.live import LiveStore, open_bucket
 from cpms_actors.bus.publishing import StreamPublisher
 from cpms_actors.charger.office import LivePort
-from cpms_actors.domain.cdr import Cdr, EndedSession, draw_up, issued
+from cpms_actors.domain.cdr import Cdr, draw_up, issued
 from cpms_actors.domain.charging import Marks, Session
 from cpms_actors.domain.events import Event, IdToken, Page, Sample, TransactionEnded, TransactionStarted, TransactionUpdated
-from cpms_actors.domain.metering import MeteredSession
+from cpms_actors.domain.metering import Reading
 from cpms_actors.node.data_dir import free_port
 from cpms_actors.pools.fold import Accepted, Batch, StoredPage
 from cpms_actors.pools.lane import Folding, Lane, LaneLost, Ledger, Pages, Refused
-from cpms_actors.pools.ledger import PostgresLedger
+from cpms_actors.pools.ledger import PostgresLedger, PostgresRating
 from cpms_actors.pools.pages import JournalPages
-from cpms_actors.store import cdrs, offsets
+from cpms_actors.pools.tariff import Rating
+from cpms_actors.store import offsets
+from cpms_actors.store.cdrs import Claimed
 from cpms_actors.store.chargers_live import ChargerLive
 from cpms_actors.store.database import Database, open_database
 from cpms_actors.store.meter_values import rows_of
@@ -346,21 +349,17 @@ class Books(Protocol):
 
     async def chargers(self) -> dict[str, tuple[int, bool]]: ...
 
-    async def unrated(self) -> list[tuple[int, int]]:
-        """The ended sessions without a CDR of their version: id and version."""
-
-    async def rate(self, session: EndedSession, written: Iterable[Cdr]) -> None: ...
-
-    async def standing(self, session: int) -> list[str]: ...
+    def rating(self) -> AbstractAsyncContextManager[Rating]:
+        """A transaction of a tariff pool, committed at the end of the block and undone when that raises."""
 
 
 class ModelBooks:
     def __init__(self) -> None:
         self._tables, away, chance = models.Ledger(), models.Ledger(), Random(1)
         away.down = True
-        wire = Wire(chance, Faults())
-        self.ledger: Ledger = models.Postgres(self._tables, wire, chance)
-        self.away: Ledger = models.Postgres(away, wire, chance)
+        self._chance, self._wire = chance, Wire(chance, Faults())
+        self.ledger: Ledger = models.Postgres(self._tables, self._wire, chance)
+        self.away: Ledger = models.Postgres(away, self._wire, chance)
 
     async def claim(self, lane: int = LANE) -> Claim | None:
         epoch = self._tables.claim(lane)
@@ -375,15 +374,14 @@ class ModelBooks:
     async def chargers(self) -> dict[str, tuple[int, bool]]:
         return {charger: state for (_, charger), state in self._tables.connected.items()}
 
-    async def unrated(self) -> list[tuple[int, int]]:
-        return [(stored.id, stored.session.version) for stored in self._tables.unrated()]
-
-    async def rate(self, session: EndedSession, written: Iterable[Cdr]) -> None:
-        self._tables.cdrs += written
-        self._tables.rated[session.id] = session.version
-
-    async def standing(self, session: int) -> list[str]:
-        return [cdr.id for cdr in self._tables.standing(session)]
+    @asynccontextmanager
+    async def rating(self) -> AsyncIterator[Rating]:
+        rating = models.Rating(self._tables, self._wire, self._chance, None)
+        try:
+            yield rating
+            await rating.commit()
+        finally:
+            rating.end()
 
 
 class ServerBooks:
@@ -413,20 +411,10 @@ class ServerBooks:
         rows = await self._ask("SELECT identity, coalesce(connection, 0) AS connection, connected FROM chargers")
         return {row["identity"]: (row["connection"], row["connected"]) for row in rows if row["connection"] or row["connected"]}
 
-    async def unrated(self) -> list[tuple[int, int]]:
+    @asynccontextmanager
+    async def rating(self) -> AsyncIterator[Rating]:
         async with self._database.transaction(TENANTS) as connection:
-            return [(each.session.id, each.session.version) for each in await cdrs.claim(connection, limit=100, gap_grace_s=0)]
-
-    async def rate(self, session: EndedSession, written: Iterable[Cdr]) -> None:
-        async with self._database.transaction(TENANTS) as connection:
-            for cdr in written:
-                await cdrs.insert(connection, cdr)
-            (claimed,) = await cdrs.claim(connection, limit=100, gap_grace_s=0)
-            assert (claimed.session.id, claimed.session.version) == (session.id, session.version)
-            await cdrs.mark_rated(connection, claimed)
-
-    async def standing(self, session: int) -> list[str]:
-        return [row["id"] for row in await self._ask(f"SELECT c.id FROM cdrs c WHERE session_id = {session} AND {cdrs.STANDING}")]
+            yield PostgresRating(connection)
 
 
 @pytest.fixture
@@ -767,26 +755,92 @@ async def test_a_charger_is_connected_by_its_newest_connection(
     assert await books.chargers() == {"CP1": known}
 
 
+def ended(version: int = 1, energy_wh: int = 1_000, **fields: Any) -> Session:
+    whole = {"status": "Ended", "ended_at": T0 + 60_000, "version": version, "energy_wh": energy_wh, "meter_start_wh": 0}
+    return session(**whole | fields)
+
+
+async def amend(books: Books, id_: int, changed: Session) -> None:
+    async def work(folding: Folding) -> Batch:
+        await folding.save(Batch(sessions={id_: Stored(id_, changed)}))
+        return Batch()
+
+    await books.ledger.fold(TENANTS, work)
+
+
+async def rated(rating: Rating, claimed: Claimed, former: Cdr | None = None) -> Cdr:
+    """Draw its CDR up, and write it."""
+    version = claimed.session.version
+    cdr = draw_up(claimed.session, None, cdr_id=f"cdr {version}", currency=claimed.currency, now=T0)
+    for each in issued(cdr, former, new_id=lambda: f"credit {version}"):
+        await rating.insert(each)
+    await rating.mark_rated(claimed)
+    return cdr
+
+
 @TWICE
 async def test_an_ended_session_waits_for_the_cdr_of_its_version_and_one_that_is_credited_does_not_stand(books: Books) -> None:
-    running = session("1")
-    ended = replace(running, status="Ended", ended_at=T0 + 60_000, version=1, energy_wh=1_000, meter_start_wh=0)
-    (id_,) = await fold(books, running)
-    assert await books.unrated() == []
+    (id_,) = await fold(books, session("1"))
+    async with books.rating() as rating:
+        assert list(await rating.claim(9, 0)) == [], "it is not ended"
     former: Cdr | None = None
     for version, energy_wh in ((1, 1_000), (2, 1_500)):
-        current = replace(ended, version=version, energy_wh=energy_wh)
+        await amend(books, id_, ended(version, energy_wh))
+        async with books.rating() as rating:
+            (claimed,) = await rating.claim(9, 0)
+            assert (claimed.session.id, claimed.session.version, claimed.rated) == (id_, version, version == 2)
+            assert claimed.session.metered.energy_wh == energy_wh
+            assert list(claimed.session.metered.readings) == [Reading(T0 + id_, 5)]
+            assert await rating.current(claimed.session) == former
+            former = await rated(rating, claimed, former)
+        async with books.rating() as rating:
+            assert list(await rating.claim(9, 0)) == []
+            assert await rating.current(claimed.session) == former
 
-        async def work(folding: Folding, current: Session = current) -> Batch:
-            await folding.save(Batch(sessions={id_: Stored(id_, current)}))
-            return Batch()
 
-        await books.ledger.fold(TENANTS, work)
-        assert await books.unrated() == [(id_, version)]
-        metered = MeteredSession(T0, T0 + 60_000, 0, energy_wh, [])
-        one = EndedSession("default", id_, version, "CP1", None, metered)
-        cdr = draw_up(one, None, cdr_id=f"cdr {version}", currency="EUR", now=T0)
-        await books.rate(one, issued(cdr, former, new_id=lambda: "credit"))
-        assert await books.unrated() == []
-        assert await books.standing(id_) == [f"cdr {version}"]
-        former = cdr
+@TWICE
+async def test_what_one_pool_has_claimed_another_leaves_alone_until_it_ends(books: Books) -> None:
+    ids = await fold(books, *(ended(transaction=str(number), start_key=None) for number in range(3)))
+    claimed: list[Claimed] = []
+
+    async def fails() -> None:
+        async with books.rating() as first:
+            claimed[:] = await first.claim(2, 0)
+            async with books.rating() as second:
+                claimed.extend(await second.claim(9, 0))
+            await rated(first, claimed[0])
+            raise Unavailable("planted")
+
+    with pytest.raises(Unavailable, match="planted"):
+        await fails()
+    assert sorted(each.session.id for each in claimed) == ids
+    async with books.rating() as third:
+        assert sorted(each.session.id for each in await third.claim(9, 0)) == ids
+        assert await third.current(claimed[0].session) is None
+
+
+@TWICE
+async def test_a_session_has_one_cdr_of_a_version_and_what_fails_costs_its_savepoint(books: Books) -> None:
+    (id_,) = await fold(books, ended())
+
+    async def twice(rating: Rating, claimed: Claimed) -> None:
+        async with rating.savepoint():
+            cdr = await rated(rating, claimed)
+            await rating.insert(replace(cdr, id="another"))
+
+    async with books.rating() as rating:
+        (claimed,) = await rating.claim(9, 0)
+        with pytest.raises((asyncpg.UniqueViolationError, ValueError)):
+            await twice(rating, claimed)
+    async with books.rating() as rating:
+        (claimed,) = await rating.claim(9, 0)
+        assert (claimed.session.id, await rating.current(claimed.session)) == (id_, None)
+
+
+@TWICE
+async def test_a_session_with_missing_events_waits_and_is_then_billed_provisionally(books: Books) -> None:
+    await fold(books, ended(seqs=(0, 1, 4, 5)))
+    async with books.rating() as rating:
+        assert list(await rating.claim(9, 60)) == []
+        (claimed,) = await rating.claim(9, 0)
+        assert claimed.provisional
