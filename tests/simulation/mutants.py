@@ -236,12 +236,6 @@ MUTANTS = (
         "    former = None\n",
     ),
     Mutant(
-        "a session that has its CDR is not marked as rated",
-        "cpms_actors/pools/tariff.py",
-        "            await rating.mark_rated(claimed)\n",
-        "            if claimed.rated:\n                await rating.mark_rated(claimed)\n",
-    ),
-    Mutant(
         "a credit takes nothing back",
         "cpms_actors/domain/cdr.py",
         "        energy_wh=-cdr.energy_wh,\n",
