@@ -106,6 +106,13 @@ class _Server:
             return False
         return True
 
+    def freeze(self, frozen: bool = True) -> None:
+        """It lives, and does nothing until it is thawed."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP if frozen else signal.SIGCONT)
+        if frozen:
+            os.waitid(os.P_PID, self._process.pid, os.WSTOPPED)  # or it may answer for a while
+
     def stop(self, how: signal.Signals = signal.SIGINT) -> None:
         """Stop it; SIGKILL is the crash."""
         if self._process is not None:

@@ -26,8 +26,7 @@ from cpms_actors.base.settings import Settings
 from cpms_actors.bus import snapshots, subjects
 from cpms_actors.pools.backup_files import CREDENTIAL_KEY, FORMAT, Draft, LaneDump, Manifest, StreamDump, drafted
 from cpms_actors.pools.commanding import as_command
-from cpms_actors.pools.lane import stream_name
-from cpms_actors.pools.pages import last_page, page_from
+from cpms_actors.pools.pages import last_page, page_from, stream_name
 from cpms_actors.store import dumping, offsets
 from cpms_actors.store.database import Connection
 from cpms_actors.store.dumping import TableDump

@@ -15,6 +15,8 @@ from nats.aio.client import Client
 from cpms_actors.base.errors import Unavailable
 from cpms_actors.observe import logs
 from cpms_actors.pools.lane import Lane
+from cpms_actors.pools.ledger import PostgresLedger
+from cpms_actors.pools.pages import JournalPages
 from cpms_actors.store import offsets
 from cpms_actors.store.database import Connection, Database
 from cpms_actors.store.offsets import Claim
@@ -42,8 +44,9 @@ class Claims:
         self.owner = owner
         self.lanes: dict[Claim, Lane] = {}
         self.postgres = False  # whether the last renewal found Postgres
-        self._client = client
         self._database = database
+        self._pages = JournalPages(client)
+        self._ledger = PostgresLedger(database)
         self._supervisor = supervisor
         self._ring = ring
 
@@ -83,7 +86,7 @@ class Claims:
             with suppress(KeyError):  # it has noticed itself, and ended
                 await self._supervisor.stop_child(_name(claim))
         for claim in sorted(wanted - self.lanes.keys(), key=lambda claim: claim.lane):
-            lane = self.lanes[claim] = Lane(claim, self._client, self._database, self._ring)
+            lane = self.lanes[claim] = Lane(claim, self._pages, self._ledger, self._ring)
             log.info("lane_claimed", lane=claim.lane, epoch=claim.epoch, owner=self.owner)
             await self._supervisor.start_child(ChildSpec(_name(claim), lane.run, restart=Restart.transient))
 

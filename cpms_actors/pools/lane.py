@@ -10,31 +10,24 @@ savepoint, down to the events that are refused alone: those are parked. So a poi
 """
 
 import random
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import AbstractAsyncContextManager, suppress
 from math import exp
 from time import monotonic
-from typing import Final
+from typing import Final, Protocol
 
 import anyio
-import asyncpg
 import msgspec
 from msgspec import Struct
-from nats.aio.client import Client
-from nats.errors import Error as NatsError
-from nats.js.api import StreamInfo
-from nats.js.errors import NotFoundError
 
 from cpms_actors.base.errors import Unavailable
 from cpms_actors.bus import subjects
 from cpms_actors.domain.events import PAGE_DECODER, Event, TransactionStarted
 from cpms_actors.observe import logs
 from cpms_actors.pools.fold import POISON, Accepted, Batch, ChargerKey, StoredPage, accept, fold, keys_of, parked
-from cpms_actors.pools.pages import PageReader
-from cpms_actors.store import chargers_live, meter_values, offsets, reports, sessions
-from cpms_actors.store import parked as parked_messages
-from cpms_actors.store.database import Connection, Database
+from cpms_actors.store.meter_values import DAY_MS
 from cpms_actors.store.offsets import Claim, Progress
+from cpms_actors.store.sessions import Found, Key
 from supervisors.policy import Backoff
 
 log = logs.get("session")
@@ -47,15 +40,6 @@ SEEN_MAX: Final = 50_000  # chargers whose last write of last_seen_at is remembe
 DAYS_MAX: Final = 64
 RATE_WINDOW_S: Final = 10.0
 
-# What a value can do that no rule foresaw. ValueError is also what the driver raises for an argument it cannot encode.
-_REFUSED: Final = (
-    asyncpg.DataError,
-    asyncpg.IntegrityConstraintViolationError,
-    asyncpg.ProgramLimitExceededError,
-    ValueError,
-    OverflowError,
-)
-
 
 def rest_s(took_s: float) -> float:
     """How long a lane that has folded all there was waits before it looks again, in seconds.
@@ -67,13 +51,79 @@ def rest_s(took_s: float) -> float:
     return min(most, max(least, REST_PER_FOLD * took_s))
 
 
-def stream_name(info: StreamInfo) -> str:
-    """What tells a journal from one that was made anew: when it was created."""
-    return info.created.isoformat() if info.created else ""
-
-
 class LaneLost(Exception):
     """Another process has claimed the lane; nothing was written."""
+
+
+class Refused(Exception):
+    """Postgres refuses something for what is in it, and would again; nothing of the transaction, or the savepoint, is written."""
+
+
+class Reader(Protocol):
+    """The pages of a lane behind a sequence: `pools.pages.PageReader`. `pending` is how many are still to be fetched."""
+
+    @property
+    def pending(self) -> int: ...
+
+    async def open(self) -> None: ...
+
+    async def fetch(self, bytes_max: int) -> list[StoredPage]: ...
+
+    async def close(self) -> None: ...
+
+
+class Pages(Protocol):
+    """The reading end of the journal: `pools.pages.JournalPages`. Raises Unavailable when it is not there."""
+
+    async def stream(self) -> tuple[str, int]:
+        """What tells this journal from one that was made anew, and its last sequence."""
+
+    async def page_at(self, seq: int) -> tuple[str, bytes] | None:
+        """The subject and the data of the page that has this sequence; None when it has made room."""
+
+    def reader(self, lane: int, after: int) -> Reader:
+        """A reader of a lane's pages behind a sequence; it is to be opened, and closed."""
+
+
+class Folding(Protocol):
+    """One transaction of a fold. It sees what it has written itself."""
+
+    async def advance(self, claim: Claim, stream: str, accepted: Accepted) -> bool:
+        """Lock the lane and move its offset, with all that was accepted but the events. False: the lane is another's."""
+
+    async def load(self, transactions: Sequence[Key], starts: Sequence[Key]) -> Found:
+        """The sessions that have one of these transaction ids or start keys."""
+
+    async def draw_ids(self, count: int) -> Sequence[int]:
+        """Ids for sessions to come, each higher than the one before."""
+
+    async def save(self, batch: Batch) -> None:
+        """Write what came of events."""
+
+    def savepoint(self) -> AbstractAsyncContextManager[None]:
+        """What is written in the block is undone when it raises. Raises Refused."""
+
+
+class Ledger(Protocol):
+    """Postgres, as a lane uses it: `pools.ledger.PostgresLedger`.
+
+    Raises Unavailable when it is not there; whether what was asked for was done is then unknown.
+    """
+
+    async def progress(self, lane: int) -> Progress:
+        """How far the lane is folded."""
+
+    async def forget_stream(self, claim: Claim) -> None:
+        """The journal began anew: the lane is folded from its beginning."""
+
+    async def make_days(self, days: Iterable[int]) -> None:
+        """See to the partitions of these days (since 1970-01-01 UTC)."""
+
+    async def fold(self, tenants: Iterable[str], work: Callable[[Folding], Awaitable[Batch]]) -> Batch:
+        """The work in one transaction, of which all is stored or, when it raises, nothing; it sees the rows of these tenants only.
+
+        The work may be done again, so its effects in memory must bear that. Raises Refused.
+        """
 
 
 class LaneStatistics(Struct):
@@ -109,23 +159,28 @@ class Rate:
 
 
 class Lane:
-    """Folds one lane while the claim on it holds. `ring` is called after a commit that left something to rate."""
+    """Folds one lane while the claim on it holds.
+
+    `ring` is called after a commit that left something to rate; `clock` tells seconds.
+    """
 
     def __init__(
         self,
         claim: Claim,
-        client: Client,
-        database: Database,
+        pages: Pages,
+        ledger: Ledger,
         ring: Callable[[], Awaitable[None]],
         *,
+        clock: Callable[[], float] = monotonic,
         chance: Callable[[], float] = random.random,
     ) -> None:
         self.claim = claim
         self.statistics = LaneStatistics()
         self.rate = Rate()
-        self._client = client
-        self._database = database
+        self._pages = pages
+        self._ledger = ledger
         self._ring = ring
+        self._clock = clock
         self._chance = chance
         self._progress = Progress("", 0, {}, {})
         self._seen: dict[ChargerKey, int] = {}
@@ -157,16 +212,16 @@ class Lane:
             await reader.open()
             while True:
                 pages = await reader.fetch(BATCH_BYTES_MAX)
-                began = monotonic()
+                began = self._clock()
                 await self.fold_pages(pages)
                 self.statistics.pending = reader.pending
                 if not reader.pending:
-                    await anyio.sleep(rest_s(monotonic() - began))
+                    await anyio.sleep(rest_s(self._clock() - began))
         finally:
             await reader.close()
 
-    def _reader(self) -> PageReader:
-        return PageReader(self._client, subjects.JOURNAL_STREAM, subjects.journal(self.claim.lane), self.statistics.offset)
+    def _reader(self) -> Reader:
+        return self._pages.reader(self.claim.lane, self.statistics.offset)
 
     async def _measure(self) -> None:
         """How much waits, while nothing is folded: an outage must show in the lag."""
@@ -178,25 +233,16 @@ class Lane:
 
     async def recall(self) -> None:
         """Read from Postgres how far the lane is; begin anew when the journal did. Raises Unavailable."""
-        async with self._database.transaction(()) as connection:
-            progress = await offsets.load_progress(connection, self.claim.lane)
-        try:
-            info = await self._client.jetstream().stream_info(subjects.JOURNAL_STREAM)
-            stream = stream_name(info)
-            anew = progress.stream not in ("", stream) or await self._rolled_back(progress, info.state.last_seq)
-        except (NatsError, TimeoutError, OSError) as error:
-            raise Unavailable(f"no journal: {error!r}") from error
-        if anew:
+        progress = await self._ledger.progress(self.claim.lane)
+        stream, last_seq = await self._pages.stream()
+        if progress.stream not in ("", stream) or await self._rolled_back(progress, last_seq):
             log.warning("journal_began_anew", lane=self.claim.lane, was=progress.stream, now=stream, offset=progress.stream_seq)
-            await self._database.run((), self._forget_stream)
+            await self._ledger.forget_stream(self.claim)
             progress.stream_seq, progress.slot_epochs = 0, {}
         progress.stream = stream
         self._progress = progress
         self._seen.clear()
         self.statistics.offset = progress.stream_seq
-
-    async def _forget_stream(self, connection: Connection) -> None:
-        await offsets.forget_stream(connection, self.claim)
 
     async def _rolled_back(self, progress: Progress, last_seq: int) -> bool:
         """Whether the journal has lost pages that were folded, and gives their sequence to others: a power failure before its fsync.
@@ -207,14 +253,14 @@ class Lane:
             return True
         if progress.stream_seq == 0:
             return False
-        try:
-            message = await self._client.jetstream().get_msg(subjects.JOURNAL_STREAM, progress.stream_seq)
-        except NotFoundError:  # it was folded long ago, and made room since
+        stored = await self._pages.page_at(progress.stream_seq)
+        if stored is None:  # it was folded long ago, and made room since
             return False
-        if message.subject != subjects.journal(self.claim.lane):
+        subject, data = stored
+        if subject != subjects.journal(self.claim.lane):
             return True
         try:
-            page = PAGE_DECODER.decode(message.data or b"")
+            page = PAGE_DECODER.decode(data)
         except msgspec.DecodeError:  # it is parked
             return False
         return page.number > progress.writers.get(page.writer, 0)
@@ -227,60 +273,51 @@ class Lane:
         await self._make_days(accepted.events)
         tenants = {event.tenant for event in accepted.events} | {message.tenant for message in accepted.parked}
 
-        async def at_once(connection: Connection) -> Batch:
-            await self._advance(connection, accepted)
-            return await self._apply(connection, accepted.events)
+        async def at_once(folding: Folding) -> Batch:
+            await self._advance(folding, accepted)
+            return await self._apply(folding, accepted.events)
 
-        async def in_halves(connection: Connection) -> Batch:
-            await self._advance(connection, accepted)
-            return await self._apply_in_halves(connection, accepted.events)
+        async def in_halves(folding: Folding) -> Batch:
+            await self._advance(folding, accepted)
+            return await self._apply_in_halves(folding, accepted.events)
 
         try:
-            batch = await self._database.run(tenants, at_once)
-        except _REFUSED as error:
-            log.warning("batch_refused", lane=self.claim.lane, events=len(accepted.events), error=repr(error))
-            batch = await self._database.run(tenants, in_halves)
+            batch = await self._ledger.fold(tenants, at_once)
+        except Refused as error:
+            log.warning("batch_refused", lane=self.claim.lane, events=len(accepted.events), error=repr(error.__cause__))
+            batch = await self._ledger.fold(tenants, in_halves)
         self._committed(accepted, batch)
         if batch.amended:
             await self._ring()
 
-    async def _advance(self, connection: Connection, accepted: Accepted) -> None:
-        if not await offsets.advance(connection, self.claim, self._progress.stream, accepted.stream_seq):
+    async def _advance(self, folding: Folding, accepted: Accepted) -> None:
+        if not await folding.advance(self.claim, self._progress.stream, accepted):
             raise LaneLost(self.claim.lane)
-        await offsets.save_writers(connection, self.claim.lane, accepted.writers)
-        await offsets.save_slot_epochs(connection, accepted.slot_epochs)
-        await parked_messages.save(connection, accepted.parked)
 
-    async def _apply(self, connection: Connection, events: Sequence[Event]) -> Batch:
-        """Fold the events and write what came of them: one statement per table."""
+    async def _apply(self, folding: Folding, events: Sequence[Event]) -> Batch:
+        """Fold the events and write what came of them."""
         transactions, starts = keys_of(events)
-        found = await sessions.load(connection, transactions, starts) if transactions else sessions.Found({}, {})
+        found = await folding.load(transactions, starts) if transactions else Found({}, {})
         # Drawn when they are needed and no more than that, since lists go by them: the newest session has the highest.
         fresh = len(transactions) - len(found.by_transaction) + sum(isinstance(event.body, TransactionStarted) for event in events)
-        ids = iter(await sessions.draw_ids(connection, fresh) if fresh else ())
+        ids = iter(await folding.draw_ids(fresh) if fresh else ())
         batch = fold(events, found, ids.__next__, self._seen)
-        await sessions.save(connection, list(batch.sessions.values()))
-        await sessions.save_transactions(connection, batch.transactions)
-        await meter_values.save(connection, batch.readings)
-        await reports.save(connection, batch.reports)
-        await parked_messages.save(connection, batch.parked)
-        await chargers_live.save_chargers(connection, list(batch.chargers.values()))
-        await chargers_live.save_connectors(connection, list(batch.connectors.values()))
+        await folding.save(batch)
         return batch
 
-    async def _apply_in_halves(self, connection: Connection, events: Sequence[Event]) -> Batch:
+    async def _apply_in_halves(self, folding: Folding, events: Sequence[Event]) -> Batch:
         """Fold the events, those that Postgres refuses left out. Of the batch only what `_committed` asks for is kept."""
         try:
-            async with connection.transaction():  # a savepoint
-                return await self._apply(connection, events)
-        except _REFUSED as error:
+            async with folding.savepoint():
+                return await self._apply(folding, events)
+        except Refused as error:
             if len(events) == 1:
-                refused = [parked(events[0], POISON, f"Postgres refused it: {error}")]
-                await parked_messages.save(connection, refused)
-                return Batch(parked=refused)
+                refused = Batch(parked=[parked(events[0], POISON, f"Postgres refused it: {error}")])
+                await folding.save(refused)
+                return refused
         middle = len(events) // 2
-        first = await self._apply_in_halves(connection, events[:middle])
-        second = await self._apply_in_halves(connection, events[middle:])
+        first = await self._apply_in_halves(folding, events[:middle])
+        second = await self._apply_in_halves(folding, events[middle:])
         return Batch(
             parked=first.parked + second.parked, chargers=first.chargers | second.chargers, amended=first.amended or second.amended
         )
@@ -303,19 +340,14 @@ class Lane:
             log.warning("outdated_owner_writes", lane=self.claim.lane, events=accepted.stale)
         if accepted.events:
             statistics.folded_received_at = accepted.events[-1].received_at
-            self.rate.note(len(accepted.events), monotonic())
+            self.rate.note(len(accepted.events), self._clock())
 
     async def _make_days(self, events: Sequence[Event]) -> None:
         """See to the partitions of the days in the batch. Not in its transaction: the lock would last as long as that."""
-        days = {event.received_at // meter_values.DAY_MS for event in events} - self._days
+        days = {event.received_at // DAY_MS for event in events} - self._days
         if not days:
             return
         if len(self._days) > DAYS_MAX:
             self._days.clear()
-
-        async def create(connection: Connection) -> None:
-            for day in sorted(day for day in days if day in meter_values.DAYS):
-                await meter_values.create_day(connection, day)
-
-        await self._database.run((), create)
+        await self._ledger.make_days(days)
         self._days |= days

@@ -1,4 +1,4 @@
-"""Reading one lane of the journal, in order and without a hole.
+"""Reading the lanes of the journal, each in order and without a hole (`pools.lane.Pages`).
 
 An ephemeral pull consumer that starts behind the stored offset and acknowledges nothing: the offset in Postgres is the only truth, and
 the consumer may be thrown away at any time. One request for pages is open at once; the server's heartbeats on it tell that both
@@ -17,7 +17,7 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.errors import Error as NatsError
 from nats.js import JetStreamContext
-from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy, RawStreamMsg
+from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy, RawStreamMsg, StreamInfo
 from nats.js.errors import NotFoundError
 
 from cpms_actors.base.errors import Unavailable
@@ -33,6 +33,11 @@ _NS: Final = 1_000_000_000
 _REQUEST: Final = msgspec.json.encode({"batch": PULL_PAGES, "expires": EXPIRES_S * _NS, "idle_heartbeat": HEARTBEAT_S * _NS})
 _HEARTBEAT: Final = "100"
 _REQUEST_OVER: Final = ("404", "408")  # no messages; the request's time is over
+
+
+def stream_name(info: StreamInfo) -> str:
+    """What tells a journal from one that was made anew: when it was created."""
+    return info.created.isoformat() if info.created else ""
 
 
 async def page_from(jetstream: JetStreamContext, lane: int, seq: int) -> RawStreamMsg | None:
@@ -154,3 +159,32 @@ class PageReader:
         self._wanted -= 1
         self._held = metadata.num_pending
         self._buffer.append(StoredPage(metadata.sequence.stream, message.data))
+
+
+class JournalPages:
+    """The journal of a client, for whoever reads its lanes."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    async def stream(self) -> tuple[str, int]:
+        """What tells this journal from one that was made anew, and its last sequence. Raises Unavailable."""
+        try:
+            info = await self._client.jetstream().stream_info(subjects.JOURNAL_STREAM)
+        except (NatsError, TimeoutError, OSError) as error:
+            raise Unavailable(f"no journal: {error!r}") from error
+        return stream_name(info), info.state.last_seq
+
+    async def page_at(self, seq: int) -> tuple[str, bytes] | None:
+        """The subject and the data of the page that has this sequence; None when it has made room. Raises Unavailable."""
+        try:
+            message = await self._client.jetstream().get_msg(subjects.JOURNAL_STREAM, seq)
+        except NotFoundError:
+            return None
+        except (NatsError, TimeoutError, OSError) as error:
+            raise Unavailable(f"no journal: {error!r}") from error
+        return message.subject or "", message.data or b""
+
+    def reader(self, lane: int, after: int) -> PageReader:
+        """A reader of a lane's pages behind a sequence; it is to be opened, and closed."""
+        return PageReader(self._client, subjects.JOURNAL_STREAM, subjects.journal(lane), after)

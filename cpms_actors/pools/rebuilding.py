@@ -28,8 +28,9 @@ from cpms_actors.bus import subjects
 from cpms_actors.domain.cdr import draw_up
 from cpms_actors.pools.commanding import as_command
 from cpms_actors.pools.fold import StoredPage
-from cpms_actors.pools.lane import BATCH_BYTES_MAX, Lane, stream_name
-from cpms_actors.pools.pages import PageReader, page_from
+from cpms_actors.pools.lane import BATCH_BYTES_MAX, Lane
+from cpms_actors.pools.ledger import PostgresLedger
+from cpms_actors.pools.pages import JournalPages, page_from, stream_name
 from cpms_actors.store import cdrs, comparing, dumping, offsets
 from cpms_actors.store.cdrs import Claimed
 from cpms_actors.store.comparing import Checksum, Differing, Horizon
@@ -142,7 +143,7 @@ async def _replay(client: Client, database: Database, targets: dict[int, int], f
         claims, _ = await offsets.hold(connection, "rebuild", _FOR_LONG_S)
     pages = events = 0
     for claim in claims:
-        lane = Lane(claim, client, database, _nobody_waits)
+        lane = Lane(claim, JournalPages(client), PostgresLedger(database), _nobody_waits)
         await lane.recall()
         async for batch in _pages(client, claim.lane, targets.get(claim.lane, 0)):
             await lane.fold_pages(batch)
@@ -156,7 +157,7 @@ async def _pages(client: Client, lane: int, target: int) -> AsyncIterator[list[S
     """The pages of a lane up to one of them, in batches."""
     if not target:
         return
-    reader = PageReader(client, subjects.JOURNAL_STREAM, subjects.journal(lane), 0)
+    reader = JournalPages(client).reader(lane, 0)
     try:
         await reader.open()
         last = 0

@@ -28,7 +28,7 @@ from cpms_actors.bus.questions import STATUS_SUBJECT
 from cpms_actors.pools.backing_up import STREAMS
 from cpms_actors.pools.backup_files import CREDENTIAL_KEY, Manifest, StreamDump, chunks, read_manifest, verify
 from cpms_actors.pools.commanding import as_command
-from cpms_actors.pools.lane import stream_name
+from cpms_actors.pools.pages import stream_name
 from cpms_actors.store import dumping
 from cpms_actors.store.migrate import load_migrations, migrate, pending
 from cpms_actors.store.owning import Owner, as_owner

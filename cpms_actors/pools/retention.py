@@ -26,8 +26,7 @@ from cpms_actors.base.errors import Unavailable
 from cpms_actors.base.settings import Settings
 from cpms_actors.bus import subjects
 from cpms_actors.observe import logs
-from cpms_actors.pools.lane import stream_name
-from cpms_actors.pools.pages import page_from
+from cpms_actors.pools.pages import page_from, stream_name
 from cpms_actors.store import meter_values, offsets
 from cpms_actors.store.database import Connection, Database
 

@@ -35,8 +35,7 @@ from cpms_actors.domain.events import NO_OWNER, Event, TransactionAnswered, Tran
 from cpms_actors.domain.silence import FAILED_START, Reason, judge
 from cpms_actors.observe import logs
 from cpms_actors.pools.asking import Answered, Asker
-from cpms_actors.pools.lane import stream_name
-from cpms_actors.pools.pages import last_page
+from cpms_actors.pools.pages import last_page, stream_name
 from cpms_actors.store import offsets, silence, tenants
 from cpms_actors.store.database import Database
 from cpms_actors.store.silence import Doubtful, Silent

@@ -18,8 +18,9 @@ its CDR says so by having no tariff; a tariff that is assigned but does not exis
 import os
 import socket
 import time
-from collections.abc import Awaitable, Callable
-from typing import Final
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Final, Protocol
 from uuid import uuid4
 
 import anyio
@@ -34,9 +35,11 @@ from cpms_actors.base.errors import OperatorError, Unavailable
 from cpms_actors.base.settings import Settings
 from cpms_actors.bus import client as bus
 from cpms_actors.bus import subjects
-from cpms_actors.domain.cdr import Cdr, draw_up, issued
+from cpms_actors.domain.cdr import Cdr, EndedSession, draw_up, issued
+from cpms_actors.domain.tariff import Tariff
 from cpms_actors.observe import logs
-from cpms_actors.store import cdrs, tariffs, tenants
+from cpms_actors.pools.ledger import PostgresRating
+from cpms_actors.store import cdrs, tenants
 from cpms_actors.store.cdrs import Claimed
 from cpms_actors.store.database import Connection, Database, open_database
 from supervisors.supervisor import ChildSpec, Supervisor
@@ -60,6 +63,31 @@ _OWN_FAULTS: Final = (
     asyncpg.DataError,
     asyncpg.IntegrityConstraintViolationError,
 )
+
+
+class Rating(Protocol):
+    """One transaction of the pool: `pools.ledger.PostgresRating`. What it has claimed nobody else claims until it ends."""
+
+    async def claim(self, limit: int, gap_grace_s: float) -> Sequence[Claimed]:
+        """Ended sessions without a CDR of their version; those with missing events when nothing came for so long."""
+
+    async def current(self, session: EndedSession) -> Cdr | None:
+        """The CDR of the session that no credit took back."""
+
+    async def tariff(self, session: EndedSession) -> Tariff | None:
+        """The tariff of its charger when it began; None: it is free. Raises OperatorError when it does not exist."""
+
+    async def insert(self, cdr: Cdr) -> None:
+        """Write a CDR or a credit."""
+
+    async def mark_rated(self, claimed: Claimed) -> None:
+        """The session's version has its CDR."""
+
+    async def mark_failed(self, session: EndedSession, error: str) -> None:
+        """The session could not be priced."""
+
+    def savepoint(self) -> AbstractAsyncContextManager[Any]:
+        """What is written in the block is undone when it raises."""
 
 
 class Counts(Struct):
@@ -223,22 +251,29 @@ async def rate_batch(
         names = await tenants.ids(connection)
 
     async def work(connection: Connection) -> tuple[Counts, bool]:
-        counts = Counts()
-        claimed = await cdrs.claim(connection, limit=batch_max, gap_grace_s=gap_grace_s)
-        for each in claimed:
-            counts.add(await _rate_one(connection, each, clock(), new_id))
-        return counts, len(claimed) == batch_max
+        return await rate_some(PostgresRating(connection), gap_grace_s, batch_max, clock, new_id)
 
     return await database.run(names, work)
 
 
-async def _rate_one(connection: Connection, claimed: Claimed, now: int, new_id: Callable[[], str]) -> Counts:
+async def rate_some(
+    rating: Rating, gap_grace_s: float, batch_max: int, clock: Callable[[], int], new_id: Callable[[], str]
+) -> tuple[Counts, bool]:
+    """The same in a transaction that is open."""
+    counts = Counts()
+    claimed = await rating.claim(batch_max, gap_grace_s)
+    for each in claimed:
+        counts.add(await _rate_one(rating, each, clock(), new_id))
+    return counts, len(claimed) == batch_max
+
+
+async def _rate_one(rating: Rating, claimed: Claimed, now: int, new_id: Callable[[], str]) -> Counts:
     """Rate a session, or keep why not. Its writes are a savepoint, so that its failure undoes nothing of the others."""
     session = claimed.session
     try:
-        async with connection.transaction():
-            written = await _draw_up(connection, claimed, now, new_id)
-            await cdrs.mark_rated(connection, claimed)
+        async with rating.savepoint():
+            written = await _draw_up(rating, claimed, now, new_id)
+            await rating.mark_rated(claimed)
     except _OWN_FAULTS as error:
         reason = error.text if isinstance(error, OperatorError) else f"{type(error).__name__}: {error}"
         log.error(
@@ -249,7 +284,7 @@ async def _rate_one(connection: Connection, claimed: Claimed, now: int, new_id: 
             reason=reason,
             exc_info=None if isinstance(error, OperatorError) else error,
         )
-        await cdrs.mark_failed(connection, session, reason)
+        await rating.mark_failed(session, reason)
         return Counts(failures=1)
     return Counts(
         cdrs=len(written),
@@ -258,17 +293,14 @@ async def _rate_one(connection: Connection, claimed: Claimed, now: int, new_id: 
     )
 
 
-async def _draw_up(connection: Connection, claimed: Claimed, now: int, new_id: Callable[[], str]) -> tuple[Cdr, ...]:
+async def _draw_up(rating: Rating, claimed: Claimed, now: int, new_id: Callable[[], str]) -> tuple[Cdr, ...]:
     """Write the CDR of a session, and before it the credit of the one it replaces; nothing when that one says the same."""
     session = claimed.session
-    former = await cdrs.current(connection, session.tenant, session.id) if claimed.rated else None
-    if former is None:
-        tariff = await tariffs.in_force(connection, session.tenant, session.charger, session.metered.start_ms)
-    else:
-        tariff = former.detail.tariff
+    former = await rating.current(session) if claimed.rated else None
+    tariff = await rating.tariff(session) if former is None else former.detail.tariff
     currency = former.currency if former else claimed.currency
     cdr = draw_up(session, tariff, cdr_id=new_id(), currency=currency, now=now, provisional=claimed.provisional)
     written = issued(cdr, former, new_id=new_id)
     for each in written:
-        await cdrs.insert(connection, each)
+        await rating.insert(each)
     return written

@@ -34,6 +34,11 @@ class Progress(Struct):
     slot_epochs: dict[int, int]
 
 
+# Looks first: ON CONFLICT alone waits for every fold that is under way, since it moves its lane's row.
+_ADD_MISSING: Final = """
+INSERT INTO lanes (lane) SELECT lane FROM generate_series(0, $1 - 1) AS n (lane)
+WHERE NOT EXISTS (SELECT FROM lanes l WHERE l.lane = n.lane) ON CONFLICT DO NOTHING
+"""
 _HOLD: Final = """
 UPDATE lanes SET claimed_until = now() + $2::float8 * interval '1 second'
 WHERE owner = $1 AND claimed_until > now() RETURNING lane, epoch
@@ -64,7 +69,7 @@ async def hold(connection: Connection, owner: str, ttl_s: float) -> tuple[list[C
     The share is the lanes divided by the owners alive, rounded up, so that a new process finds lanes as soon as others `release`
     what they hold beyond it. Raises OperatorError when the database was begun with more lanes: nobody would fold them.
     """
-    await connection.execute("INSERT INTO lanes (lane) SELECT generate_series(0, $1 - 1) ON CONFLICT DO NOTHING", LANES)
+    await connection.execute(_ADD_MISSING, LANES)
     begun_with = await connection.fetchval("SELECT count(*) FROM lanes")
     if begun_with != LANES:
         text = f"this deployment was begun with {begun_with} lanes and this release has {LANES}; run the release that it was begun with"

@@ -28,6 +28,8 @@ from cpms_actors.domain.events import (
 )
 from cpms_actors.pools.fold import StoredPage
 from cpms_actors.pools.lane import Lane
+from cpms_actors.pools.ledger import PostgresLedger
+from cpms_actors.pools.pages import JournalPages
 from cpms_actors.pools.sweeper import Sweeper
 from cpms_actors.pools.tariff import Counts, rate_batch
 from cpms_actors.store import offsets
@@ -89,7 +91,8 @@ class World:
         if not lanes:
             async with (database or self.database).transaction(()) as connection:
                 held, _ = await offsets.hold(connection, "test", 3_600)
-            lanes += [Lane(claim, self.bus, database or self.database, rung) for claim in held]
+            ledger = PostgresLedger(database or self.database)
+            lanes += [Lane(claim, JournalPages(self.bus), ledger, rung) for claim in held]
             for lane in lanes:
                 await lane.recall()
         pages = await self.pages()

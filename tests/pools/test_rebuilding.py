@@ -32,7 +32,8 @@ from cpms_actors.domain.events import (
 )
 from cpms_actors.pools import rebuilding
 from cpms_actors.pools.lane import BATCH_BYTES_MAX, Lane
-from cpms_actors.pools.pages import PageReader
+from cpms_actors.pools.ledger import PostgresLedger
+from cpms_actors.pools.pages import JournalPages
 from cpms_actors.pools.rebuilding import DATABASE, Rebuilt, rebuild
 from cpms_actors.pools.tariff import rate_batch
 from cpms_actors.store import comparing, offsets
@@ -136,9 +137,9 @@ async def folded(bus: Client, database: Database, *, batches_of: int) -> None:
     async with database.transaction(()) as connection:
         claims, _ = await offsets.hold(connection, "a", 60)
     for claim in claims:
-        lane = Lane(claim, bus, database, nobody)
+        lane = Lane(claim, JournalPages(bus), PostgresLedger(database), nobody)
         await lane.recall()
-        reader = PageReader(bus, subjects.JOURNAL_STREAM, subjects.journal(claim.lane), lane.statistics.offset)
+        reader = JournalPages(bus).reader(claim.lane, lane.statistics.offset)
         await reader.open()
         while reader.pending:
             await lane.fold_pages(await reader.fetch(batches_of))

@@ -18,7 +18,7 @@ from cpms_actors.bus import subjects
 from cpms_actors.bus.journal import ensure_stream
 from cpms_actors.pools.backing_up import STREAMS, backup
 from cpms_actors.pools.backup_files import Manifest
-from cpms_actors.pools.lane import stream_name
+from cpms_actors.pools.pages import stream_name
 from cpms_actors.pools.restoring import checked, restore
 from cpms_actors.store.migrate import migrate
 

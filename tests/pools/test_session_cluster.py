@@ -22,6 +22,8 @@ from cpms_actors.bus.journal import Journal, ensure_stream
 from cpms_actors.bus.publishing import StreamPublisher
 from cpms_actors.domain.events import Event, Sample, TransactionEnded, TransactionStarted, TransactionUpdated
 from cpms_actors.pools.lane import Lane
+from cpms_actors.pools.ledger import PostgresLedger
+from cpms_actors.pools.pages import JournalPages
 from cpms_actors.store import offsets
 from cpms_actors.store.database import Database, open_database
 
@@ -102,7 +104,8 @@ async def folding(client: Client, database: Database) -> AsyncIterator[Lane]:
     """A lane that is folded while the block runs."""
     async with database.transaction(()) as connection:
         held, _ = await offsets.hold(connection, "a", 60)
-    lane = Lane(next(claim for claim in held if claim.lane == LANE), client, database, nobody)
+    claim = next(claim for claim in held if claim.lane == LANE)
+    lane = Lane(claim, JournalPages(client), PostgresLedger(database), nobody)
     async with anyio.create_task_group() as group:
         group.start_soon(lane.run, lambda: None)
         yield lane

@@ -18,6 +18,8 @@ from cpms_actors.bus.client import connect
 from cpms_actors.bus.journal import ensure_stream
 from cpms_actors.domain.events import Event, Page, Sample, TransactionEnded, TransactionStarted, TransactionUpdated
 from cpms_actors.pools.lane import RETRY, Lane
+from cpms_actors.pools.ledger import PostgresLedger
+from cpms_actors.pools.pages import JournalPages
 from cpms_actors.store import offsets
 from cpms_actors.store.database import Database, open_database
 
@@ -69,7 +71,8 @@ async def folding(bus: Client, database: Database, chance: Callable[[], float] =
     """A lane that runs while the block does."""
     async with database.transaction(()) as connection:
         held, _ = await offsets.hold(connection, "a", 60)
-    lane = Lane(next(claim for claim in held if claim.lane == LANE), bus, database, nobody, chance=chance)
+    claim = next(claim for claim in held if claim.lane == LANE)
+    lane = Lane(claim, JournalPages(bus), PostgresLedger(database), nobody, chance=chance)
     async with anyio.create_task_group() as group:
         group.start_soon(lane.run, lambda: None)
         yield lane

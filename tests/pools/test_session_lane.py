@@ -27,6 +27,8 @@ from cpms_actors.domain.events import (
 )
 from cpms_actors.pools.fold import StoredPage
 from cpms_actors.pools.lane import REST_S, Lane, LaneLost, rest_s
+from cpms_actors.pools.ledger import PostgresLedger
+from cpms_actors.pools.pages import JournalPages
 from cpms_actors.store import offsets, parked, sessions
 from cpms_actors.store.database import Database, open_database
 from cpms_actors.store.offsets import Claim
@@ -86,7 +88,7 @@ async def rung() -> None:
 
 
 def lane_of(claim: Claim, bus: Client, database: Database) -> Lane:
-    return Lane(claim, bus, database, rung)
+    return Lane(claim, JournalPages(bus), PostgresLedger(database), rung)
 
 
 async def ask(database: Database, sql: str) -> list[tuple[Any, ...]]:

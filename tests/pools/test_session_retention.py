@@ -12,7 +12,7 @@ from nats.js.errors import NotFoundError
 from cpms_actors.base.settings import Journal, Nats, Postgres, Settings
 from cpms_actors.bus import subjects
 from cpms_actors.bus.journal import ensure_stream
-from cpms_actors.pools.lane import stream_name
+from cpms_actors.pools.pages import stream_name
 from cpms_actors.pools.retention import Retention
 from cpms_actors.store import meter_values, offsets, reports
 from cpms_actors.store.database import Database, open_database

@@ -133,6 +133,71 @@ MUTANTS = (
         "            result.sessions[stored.id] = Stored(stored.id, session)\n",
     ),
     Mutant(
+        "the offset is moved in a transaction of its own",
+        "cpms_actors/pools/lane.py",
+        "        async def at_once(folding: Folding) -> Batch:\n            await self._advance(folding, accepted)\n",
+        "        async def first(folding: Folding) -> Batch:\n            await self._advance(folding, accepted)\n"
+        "            return Batch()\n\n        await self._ledger.fold(tenants, first)\n\n"
+        "        async def at_once(folding: Folding) -> Batch:\n",
+    ),
+    Mutant(
+        "a lane that is another's is folded all the same",
+        "cpms_actors/pools/lane.py",
+        "        if not await folding.advance(self.claim, self._progress.stream, accepted):\n"
+        "            raise LaneLost(self.claim.lane)\n",
+        "        await folding.advance(self.claim, self._progress.stream, accepted)\n",
+    ),
+    Mutant(
+        "a batch that Postgres did not take is passed over",
+        "cpms_actors/pools/lane.py",
+        "                await self.fold_pages(pages)\n",
+        "                with suppress(Unavailable):\n                    await self.fold_pages(pages)\n",
+    ),
+    Mutant(
+        "after a failure the lane goes on from what it remembers",
+        "cpms_actors/pools/lane.py",
+        "        self._progress = progress\n",
+        "        self._progress = progress = self._progress if self._progress.stream else progress\n",
+    ),
+    Mutant(
+        "what is not committed is known to be seen",
+        "cpms_actors/pools/lane.py",
+        "        await folding.save(batch)\n        return batch\n",
+        "        await folding.save(batch)\n        for key, live in batch.chargers.items():\n"
+        "            self._seen[key] = live.last_seen_at\n        return batch\n",
+    ),
+    Mutant(
+        "the second half of a batch that was refused is left out",
+        "cpms_actors/pools/lane.py",
+        "        second = await self._apply_in_halves(folding, events[middle:])\n",
+        "        second = Batch()\n",
+    ),
+    Mutant(
+        "the halves of a batch have no savepoints",
+        "cpms_actors/pools/lane.py",
+        "            async with folding.savepoint():\n",
+        "            if True:\n",
+    ),
+    Mutant(
+        "an event that was refused is not parked",
+        "cpms_actors/pools/lane.py",
+        "                await folding.save(refused)\n                return refused\n",
+        "                return refused\n",
+    ),
+    Mutant(
+        "a batch in halves does not move the offset",
+        "cpms_actors/pools/lane.py",
+        "            await self._advance(folding, accepted)\n"
+        "            return await self._apply_in_halves(folding, accepted.events)\n",
+        "            return await self._apply_in_halves(folding, accepted.events)\n",
+    ),
+    Mutant(
+        "a page that was stored twice is known in its own batch only",
+        "cpms_actors/pools/lane.py",
+        "        progress.writers |= accepted.writers\n",
+        "        progress.writers = accepted.writers\n",
+    ),
+    Mutant(
         "a late fact is not a new version",
         "cpms_actors/domain/charging.py",
         "        return replace(after, version=before.version + 1)\n",
@@ -157,6 +222,18 @@ MUTANTS = (
         "cpms_actors/domain/registers.py",
         "        start=_lowest(one.start, other.start),\n",
         "        start=other.start or one.start,\n",
+    ),
+    Mutant(
+        "a session is rated whether or not its CDR is written",
+        "cpms_actors/pools/tariff.py",
+        "    written = issued(cdr, former, new_id=new_id)\n    for each in written:\n",
+        "    written = issued(cdr, former, new_id=new_id)\n    for each in written[1:]:\n",
+    ),
+    Mutant(
+        "an amended session is billed as if it were new",
+        "cpms_actors/pools/tariff.py",
+        "    former = await rating.current(session) if claimed.rated else None\n",
+        "    former = None\n",
     ),
     Mutant(
         "a credit takes nothing back",

@@ -6,21 +6,40 @@ do is lose a page they acknowledged or write half of a transaction.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable
-from contextlib import contextmanager
+import json
+from bisect import bisect_right
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
+from copy import copy
 from random import Random
-from typing import Any
 
 from msgspec import Struct
+from msgspec.structs import replace
 from nats.errors import TimeoutError as NatsTimeout
 
-from cpms_actors.base.ids import LANES
-from cpms_actors.domain.cdr import Cdr
-from cpms_actors.pools.fold import Batch, StoredPage
+from cpms_actors.base.errors import Unavailable
+from cpms_actors.base.ids import LANES, lane_of
+from cpms_actors.bus import subjects
+from cpms_actors.domain.cdr import Cdr, EndedSession
+from cpms_actors.domain.charging import UNKNOWN_TRANSACTION, flags, gaps
+from cpms_actors.domain.events import Reported, TransactionLapsed
+from cpms_actors.domain.metering import MeteredSession, Reading
+from cpms_actors.domain.tariff import Tariff
+from cpms_actors.pools.fold import Accepted, Batch, StoredPage
+from cpms_actors.pools.lane import Folding, Refused
+from cpms_actors.pools.pages import PULL_PAGES, SILENT_S
+from cpms_actors.store.cdrs import Claimed
+from cpms_actors.store.chargers_live import ChargerLive
+from cpms_actors.store.database import LOCK_S
+from cpms_actors.store.offsets import Claim, Progress
+from cpms_actors.store.parked import ParkedMessage
 from cpms_actors.store.sessions import Found, Key, Stored
 
 DEDUPLICATION_S = 120.0
 HOP_S = (0.0002, 0.004)  # a message's way, either way
+STATEMENT_S = (0.0005, 0.01)
+LOST_S = 5.0  # until whoever waits on a lost connection is told
+CONFLICTS = 0.02  # of a fold's transactions, another was in its way: it is repeated
 
 
 class Faults(Struct):
@@ -54,16 +73,42 @@ class Wire:
 class Broker:
     """The journal's stream and the bucket of checkpoints. While it is `down` nothing is stored and nothing is answered."""
 
+    STREAM = "the only one"
+
     def __init__(self, chance: Random, faults: Faults) -> None:
-        self.down = False
+        self.outages = 0
         self.pages: dict[int, list[StoredPage]] = {lane: [] for lane in range(LANES)}
         self.checkpoints: dict[str, tuple[int, bytes]] = {}
         self.stored_twice = 0
         self.deduplicated = 0
-        self._seq = 0
+        self.last_seq = 0
+        self._down = False
+        self._news: asyncio.Future[None] | None = None
         self._ids: dict[str, float] = {}
         self._chance = chance
         self._faults = faults
+
+    @property
+    def down(self) -> bool:
+        """Whether it is away."""
+        return self._down
+
+    @down.setter
+    def down(self, down: bool) -> None:
+        self.outages += down
+        self._down = down
+        self._tell()
+
+    async def news(self) -> None:
+        """Wait for a page, or for the server to go or come."""
+        if self._news is None:
+            self._news = asyncio.get_running_loop().create_future()
+        await asyncio.shield(self._news)
+
+    def _tell(self) -> None:
+        if self._news is not None:
+            self._news.set_result(None)
+            self._news = None
 
     def store(self, lane: int, data: bytes, id_: str) -> bool:
         """A page has arrived; whether it is acknowledged."""
@@ -82,14 +127,21 @@ class Broker:
         return True
 
     def _append(self, lane: int, data: bytes) -> None:
-        self._seq += 1
-        self.pages[lane].append(StoredPage(self._seq, data))
+        self.last_seq += 1
+        self.pages[lane].append(StoredPage(self.last_seq, data))
+        self._tell()
 
     def after(self, lane: int, seq: int, most: int) -> list[StoredPage]:
         """At most so many pages of a lane behind a sequence."""
-        pages = self.pages[lane]
-        first = next((number for number in range(len(pages) - 1, -1, -1) if pages[number].stream_seq <= seq), -1) + 1
-        return pages[first : first + most]
+        first = self._first(lane, seq)
+        return self.pages[lane][first : first + most]
+
+    def pending(self, lane: int, seq: int) -> int:
+        """How many pages of a lane are behind a sequence."""
+        return len(self.pages[lane]) - self._first(lane, seq)
+
+    def _first(self, lane: int, seq: int) -> int:
+        return bisect_right(self.pages[lane], seq, key=lambda page: page.stream_seq)
 
     def loses_checkpoint(self) -> bool:
         """Whether it is one of those that never arrive, though the page with the same fact does."""
@@ -132,6 +184,76 @@ class Publisher:
             raise NatsTimeout from None
 
 
+class Pages:
+    """The reading end of the journal for one process (pools.lane.Pages)."""
+
+    def __init__(self, broker: Broker, wire: Wire, chance: Random) -> None:
+        self._broker = broker
+        self._wire = wire
+        self._chance = chance
+
+    async def request(self) -> None:
+        """A request and its answer. Raises Unavailable when there is none."""
+        there_s, back_s = self._wire.hop_s(), self._wire.hop_s()
+        lost = there_s is None or back_s is None or self._broker.down
+        await asyncio.sleep(SILENT_S if lost else min(SILENT_S, (there_s or 0.0) + (back_s or 0.0)))
+        if lost or self._broker.down:
+            raise Unavailable("no answer")
+
+    async def stream(self) -> tuple[str, int]:
+        await self.request()
+        return self._broker.STREAM, self._broker.last_seq
+
+    async def page_at(self, seq: int) -> tuple[str, bytes] | None:
+        await self.request()
+        for lane in self._broker.pages:
+            for page in self._broker.after(lane, seq - 1, 1):
+                if page.stream_seq == seq:
+                    return subjects.journal(lane), page.data
+        return None
+
+    def reader(self, lane: int, after: int) -> "Reader":
+        return Reader(self, self._broker, self._chance, lane, after)
+
+
+class Reader:
+    """A consumer of one lane: the server forgets it when it goes away, and tells nobody (pools.pages.PageReader)."""
+
+    def __init__(self, pages: Pages, broker: Broker, chance: Random, lane: int, after: int) -> None:
+        self._pages = pages
+        self._broker = broker
+        self._chance = chance
+        self._lane = lane
+        self._after = after
+        self._outages = -1
+
+    @property
+    def pending(self) -> int:
+        return self._broker.pending(self._lane, self._after) if self._outages >= 0 else 0
+
+    async def open(self) -> None:
+        await self._pages.request()
+        self._outages = self._broker.outages
+
+    async def fetch(self, bytes_max: int) -> list[StoredPage]:
+        while True:
+            if self._outages != self._broker.outages:
+                await asyncio.sleep(SILENT_S)
+                raise Unavailable("no heartbeat")
+            pages = self._broker.after(self._lane, self._after, self._chance.randint(1, PULL_PAGES))
+            if pages:
+                break
+            await self._broker.news()
+        await self._pages.request()
+        size = len(pages[0].data)
+        fitting = [page for page in pages[1:] if (size := size + len(page.data)) <= bytes_max]
+        self._after = (pages[0], *fitting)[-1].stream_seq
+        return [pages[0], *fitting]
+
+    async def close(self) -> None:
+        self._outages = -1
+
+
 class Live:
     """The checkpoints of one process (charger.office.LivePort)."""
 
@@ -141,6 +263,7 @@ class Live:
         self._broker = broker
         self._wire = wire
         self._loaded: dict[str, bytes] = {}
+        self._arrived: dict[str, float] = {}  # when the last of a key that is under way does
 
     def load(self, slots: Iterable[int]) -> None:
         """Read the checkpoints of these slots."""
@@ -172,96 +295,115 @@ class Live:
                 loop.call_later(back_s, tell, stored)
 
         if (there_s := self._wire.hop_s()) is not None and not self._broker.loses_checkpoint():
-            loop.call_later(there_s, arrived)
+            at = max(loop.time() + there_s, self._arrived.get(key, 0.0) + HOP_S[0])  # a newer one waits until the older is stored
+            self._arrived[key] = at
+            loop.call_at(at, arrived)
         loop.call_later(self.TIMEOUT_S, tell, False)
         return True
 
 
-class LaneLost(Exception):
-    """Another process has claimed the lane, or a transaction holds its row."""
+class Rows(Struct):
+    """What a transaction has written."""
+
+    lanes: dict[int, tuple[int, int]] = {}
+    streams: dict[int, str] = {}
+    writers: dict[tuple[int, str], int] = {}
+    slot_epochs: dict[int, int] = {}
+    sessions: dict[int, Stored] = {}
+    by_transaction: dict[Key, int] = {}
+    by_start: dict[Key, int] = {}
+    readings: list[tuple[int, int, float]] = []
+    parked: list[ParkedMessage] = []
+    chargers: list[ChargerLive] = []
+    heard: dict[tuple[str, str], int] = {}
 
 
 class Ledger:
-    """The tables that the fold and the tariff pool write."""
+    """The tables that the fold and the tariff pool write. While it is `down`, and in what was begun before, nothing is done."""
 
     def __init__(self) -> None:
-        self.down = False
+        self.outages = 0
         self.lanes: dict[int, tuple[int, int]] = dict.fromkeys(range(LANES), (0, 0))  # epoch, stream_seq
-        self.writers: dict[int, dict[str, int]] = {lane: {} for lane in range(LANES)}
+        self.streams: dict[int, str] = dict.fromkeys(range(LANES), "")
+        self.writers: dict[tuple[int, str], int] = {}
         self.slot_epochs: dict[int, int] = {}
         self.sessions: dict[int, Stored] = {}
         self.by_transaction: dict[Key, int] = {}
         self.by_start: dict[Key, int] = {}
-        self.readings: dict[int, set[tuple[int, float]]] = {}
-        self.parked: list[Any] = []
+        self.readings: dict[int, list[tuple[int, float]]] = {}
+        self.parked: list[ParkedMessage] = []
         self.connected: dict[tuple[str, str], tuple[int, bool]] = {}
+        self.seen: dict[tuple[str, str], int] = {}
+        self.seen_late_ms = 0  # at most, by how much `seen` was behind what is folded
+        self.written_at: dict[int, float] = {}
         self.rated: dict[int, int] = {}
         self.cdrs: list[Cdr] = []
+        self.unpriced: list[str] = []
+        self.rating: set[int] = set()  # sessions that a transaction of a tariff pool has claimed
+        self._down = False
         self._ids = 0
-        self._locked: set[int] = set()
+        self._locked: dict[int, asyncio.Future[None]] = {}
+
+    @property
+    def down(self) -> bool:
+        """Whether it is away."""
+        return self._down
+
+    @down.setter
+    def down(self, down: bool) -> None:
+        self.outages += down
+        self._down = down
 
     def draw_id(self) -> int:
         """A session's id."""
         self._ids += 1
         return self._ids
 
-    def claim(self, lane: int) -> int:
-        """Take a lane from whoever has it; the epoch. LaneLost while a transaction holds the row."""
+    def claim(self, lane: int) -> int | None:
+        """Take a lane from whoever has it; the epoch. None while a transaction holds the row."""
         if lane in self._locked:
-            raise LaneLost
+            return None
         epoch, seq = self.lanes[lane]
         self.lanes[lane] = (epoch + 1, seq)
         return epoch + 1
 
-    @contextmanager
-    def folding(self, lane: int, epoch: int) -> Any:
-        """The transaction of a fold, from its first step (the lane's row is locked) to its end."""
-        if lane in self._locked or self.lanes[lane][0] != epoch:
-            raise LaneLost
-        self._locked.add(lane)
+    async def lock(self, lane: int) -> None:
+        """Take a lane's row until `unlock`, as soon as nobody else has it. Raises Unavailable when that takes too long."""
         try:
-            yield
-        finally:
-            self._locked.discard(lane)
+            async with asyncio.timeout(LOCK_S):
+                while lane in self._locked:
+                    await asyncio.shield(self._locked[lane])
+        except TimeoutError as error:
+            raise Unavailable("somebody else holds the row") from error
+        self._locked[lane] = asyncio.get_running_loop().create_future()
 
-    def load(self, transactions: list[Key], starts: list[Key]) -> Found:
-        """Copies: what a transaction makes of them is nobody's until it is committed."""
-        once: dict[int, Stored] = {}
+    def unlock(self, lane: int) -> None:
+        """The transaction that has the row has ended."""
+        self._locked.pop(lane).set_result(None)
 
-        def copy(id_: int) -> Stored:
-            return once.setdefault(id_, Stored(id_, self.sessions[id_].session))
-
-        by_transaction = {key: copy(self.by_transaction[key]) for key in transactions if key in self.by_transaction}
-        for stored in list(once.values()):
-            session = stored.session
-            if session.start_key is not None:
-                starts = [*starts, (session.tenant, session.charger, session.start_key)]
-        return Found(by_transaction, {key: copy(self.by_start[key]) for key in starts if key in self.by_start})
-
-    def commit(self, lane: int, stream_seq: int, writers: dict[str, int], slot_epochs: dict[int, int], batch: Batch) -> None:
-        """Everything of a fold at once."""
-        self.lanes[lane] = (self.lanes[lane][0], stream_seq)
-        self.writers[lane] |= writers
-        self.slot_epochs |= slot_epochs
-        for id_, stored in batch.sessions.items():
-            self.sessions[id_] = Stored(id_, stored.session)
-            session = stored.session
-            if session.start_key is not None:
-                key = (session.tenant, session.charger, session.start_key)
-                assert self.by_start.setdefault(key, id_) == id_, f"two sessions of one start: {key}"  # a unique index
-        self.by_transaction |= batch.transactions
-        for row in batch.readings:
-            if row[4] is not None:
-                self.readings.setdefault(row[4], set()).add((row[6], row[7]))
-        self.parked += batch.parked
-        for charger, live in batch.chargers.items():  # as store/chargers_live.py has it
+    def commit(self, rows: Rows) -> None:
+        """Everything of a transaction at once."""
+        for lane, (epoch, seq) in rows.lanes.items():
+            self.lanes[lane] = (epoch, seq)
+        self.streams |= rows.streams
+        self.writers |= rows.writers
+        self.slot_epochs |= rows.slot_epochs
+        self.sessions |= rows.sessions
+        self.written_at |= dict.fromkeys(rows.sessions, asyncio.get_running_loop().time())
+        self.by_transaction |= rows.by_transaction
+        self.by_start |= rows.by_start
+        for session, at, value in rows.readings:
+            self.readings.setdefault(session, []).append((at, value))
+        self.parked += rows.parked
+        for live in rows.chargers:  # as store/chargers_live.py has it
+            charger = (live.tenant, live.charger)
             number, known = self.connected.get(charger, (0, False))
-            if live.opened:
-                self.connected[charger] = (live.connection, bool(live.connected))
-            elif live.connected is not None and live.connection >= number:
-                self.connected[charger] = (number, live.connected)
-            else:
-                self.connected[charger] = (number, known)
+            if live.opened or live.connection >= number:
+                known = bool(live.connected)
+            self.connected[charger] = (live.connection if live.opened else number, known)
+            self.seen[charger] = max(self.seen.get(charger, 0), live.last_seen_at)
+        for charger, at in rows.heard.items():
+            self.seen_late_ms = max(self.seen_late_ms, at - self.seen.get(charger, 0))
 
     def unrated(self) -> list[Stored]:
         """Ended sessions without a CDR of their version."""
@@ -275,3 +417,306 @@ class Ledger:
         """A session's CDRs that no credit took back."""
         credited = {cdr.credits for cdr in self.cdrs}
         return [cdr for cdr in self.cdrs if cdr.session_id == session_id and cdr.credits is None and cdr.id not in credited]
+
+
+class Postgres:
+    """The ledger as the lanes of one process use it (pools.lane.Ledger)."""
+
+    def __init__(self, ledger: Ledger, wire: Wire, chance: Random) -> None:
+        self._ledger = ledger
+        self._wire = wire
+        self._chance = chance
+
+    async def progress(self, lane: int) -> Progress:
+        await Transaction(self._ledger, self._wire, self._chance, ()).step()
+        ledger = self._ledger
+        writers = {writer: number for (known, writer), number in ledger.writers.items() if known == lane}
+        epochs = {slot: epoch for slot, epoch in ledger.slot_epochs.items() if lane_of(slot) == lane}
+        return Progress(ledger.streams[lane], ledger.lanes[lane][1], writers, epochs)
+
+    async def forget_stream(self, claim: Claim) -> None:
+        ledger = self._ledger
+        await ledger.lock(claim.lane)
+        try:
+            await Transaction(ledger, self._wire, self._chance, ()).step()
+            ledger.slot_epochs = {slot: epoch for slot, epoch in ledger.slot_epochs.items() if lane_of(slot) != claim.lane}
+            if ledger.lanes[claim.lane][0] == claim.epoch:
+                ledger.lanes[claim.lane] = (claim.epoch, 0)
+        finally:
+            ledger.unlock(claim.lane)
+
+    async def make_days(self, days: Iterable[int]) -> None:
+        await Transaction(self._ledger, self._wire, self._chance, ()).step()
+
+    async def fold(self, tenants: Iterable[str], work: Callable[[Folding], Awaitable[Batch]]) -> Batch:
+        names = frozenset(tenants)
+        while True:
+            transaction = Transaction(self._ledger, self._wire, self._chance, names)
+            try:
+                batch = await work(transaction)
+                if self._chance.random() >= CONFLICTS:
+                    await transaction.commit()
+                    return batch
+            finally:
+                transaction.end()
+
+
+class Transaction:
+    """One transaction of one process (pools.lane.Folding)."""
+
+    def __init__(self, ledger: Ledger, wire: Wire, chance: Random, tenants: Iterable[str]) -> None:
+        self._ledger = ledger
+        self._wire = wire
+        self._chance = chance
+        self._tenants = frozenset(tenants)
+        self._outages = ledger.outages
+        self._rows = Rows()
+        self._aborted = False
+        self._locked: int | None = None
+
+    async def step(self) -> None:
+        """A statement and its answer. Raises Unavailable when the server is away, or was since the transaction began."""
+        await asyncio.sleep(self._chance.uniform(*STATEMENT_S))
+        if self._is_lost():
+            raise Unavailable("the connection is lost")
+        if self._aborted:
+            raise RuntimeError("the transaction is aborted: nothing more is done until it ends, or the savepoint does")
+
+    def _is_lost(self) -> bool:
+        return self._ledger.down or self._outages != self._ledger.outages or self._wire.cut or self._wire.dead
+
+    async def advance(self, claim: Claim, stream: str, accepted: Accepted) -> bool:
+        await self.step()
+        await self._ledger.lock(claim.lane)
+        self._locked = claim.lane
+        if self._ledger.lanes[claim.lane][0] != claim.epoch:
+            return False
+        self._rows.lanes[claim.lane] = (claim.epoch, accepted.stream_seq)
+        self._rows.streams[claim.lane] = stream
+        self._rows.writers |= {(claim.lane, writer): number for writer, number in accepted.writers.items()}
+        self._rows.slot_epochs |= {
+            slot: epoch for slot, epoch in accepted.slot_epochs.items() if epoch > self._ledger.slot_epochs.get(slot, 0)
+        }
+        self._park(accepted.parked)
+        for event in accepted.events:
+            if not isinstance(event.body, TransactionLapsed | Reported):  # no sign of life; perhaps refused
+                key = (event.tenant, event.charger)
+                self._rows.heard[key] = max(self._rows.heard.get(key, 0), event.received_at)
+        return True
+
+    async def load(self, transactions: Sequence[Key], starts: Sequence[Key]) -> Found:
+        """Copies: what a transaction makes of them is nobody's until it is committed."""
+        await self.step()
+        once: dict[int, Stored] = {}
+        found = Found({}, {})
+
+        def copy(id_: int) -> Stored:
+            stored = once.get(id_)
+            if stored is None:
+                known = self._rows.sessions.get(id_) or self._ledger.sessions[id_]
+                stored = once[id_] = Stored(id_, known.session)
+                session = known.session
+                if session.start_key is not None:
+                    found.by_start[session.tenant, session.charger, session.start_key] = stored
+            return stored
+
+        for key in transactions:
+            id_ = self._rows.by_transaction.get(key) or self._ledger.by_transaction.get(key)
+            if id_ is not None and key[0] in self._tenants:
+                found.by_transaction[key] = copy(id_)
+        for key in starts:
+            id_ = self._id_of_start(key)
+            if id_ is not None and key[0] in self._tenants:
+                copy(id_)
+        return found
+
+    def _id_of_start(self, key: Key) -> int | None:
+        return self._rows.by_start.get(key) or self._ledger.by_start.get(key)
+
+    async def draw_ids(self, count: int) -> Sequence[int]:
+        return [self._ledger.draw_id() for _ in range(count)]
+
+    async def save(self, batch: Batch) -> None:
+        await self.step()
+        try:
+            self._write(batch)
+        except Refused:
+            self._aborted = True
+            raise
+
+    def _write(self, batch: Batch) -> None:
+        _refuse(batch)
+        rows = self._rows
+        for id_, stored in batch.sessions.items():
+            session = stored.session
+            if session.start_key is not None:
+                key = (session.tenant, session.charger, session.start_key)
+                if self._id_of_start(key) not in (None, id_):  # a unique index
+                    raise Refused(f"two sessions of one start: {key}")
+                rows.by_start[key] = id_
+            rows.sessions[id_] = Stored(id_, session)
+        rows.by_transaction |= batch.transactions
+        rows.readings += [(row[4], row[6], row[7]) for row in batch.readings if row[4] is not None]
+        rows.chargers += [replace(live) for live in batch.chargers.values()]
+        self._park(batch.parked)
+
+    def _park(self, messages: list[ParkedMessage]) -> None:
+        """Of readings of a transaction that nobody knows it is told once (the index parked_messages_once)."""
+        for message in messages:
+            once = message.reason == UNKNOWN_TRANSACTION and message.action == "TransactionUpdated"
+            if not once or not any(_same(message, known) for known in (*self._ledger.parked, *self._rows.parked)):
+                self._rows.parked.append(message)
+
+    @asynccontextmanager
+    async def savepoint(self) -> AsyncIterator[None]:
+        before = Rows(*(copy(getattr(self._rows, name)) for name in Rows.__struct_fields__))
+        try:
+            yield
+        except BaseException:
+            self._rows, self._aborted = before, False
+            raise
+
+    async def commit(self) -> None:
+        """Raises Unavailable when it was not done, and also when it was and nobody hears so."""
+        loop = asyncio.get_running_loop()
+        answered: asyncio.Future[None] = loop.create_future()
+        lane, self._locked = self._locked, None  # the server has it until the commit has arrived
+
+        def fail() -> None:
+            if not answered.done():
+                answered.set_exception(Unavailable("the connection is lost"))
+
+        def tell() -> None:
+            if not answered.done():
+                answered.set_result(None)
+
+        def arrived() -> None:
+            if lane is not None:
+                self._ledger.unlock(lane)
+            if there_s is None or self._ledger.down or self._outages != self._ledger.outages:
+                fail()
+                return
+            if not self._aborted:
+                self._ledger.commit(self._rows)
+            back_s = self._wire.hop_s()
+            loop.call_later(LOST_S if back_s is None else back_s, fail if back_s is None else tell)
+
+        there_s = self._wire.hop_s()
+        loop.call_later(LOST_S if there_s is None else there_s, arrived)
+        await answered
+
+    def end(self) -> None:
+        """Undo what was not committed."""
+        if self._locked is not None:
+            self._ledger.unlock(self._locked)
+            self._locked = None
+
+
+class Rating:
+    """A transaction of a tariff pool (pools.tariff.Rating); `tariff` is in force everywhere."""
+
+    def __init__(self, ledger: Ledger, wire: Wire, chance: Random, tariff: Tariff | None) -> None:
+        self._ledger = ledger
+        self._transaction = Transaction(ledger, wire, chance, ())
+        self._tariff = tariff
+        self._claimed: set[int] = set()
+        self._cdrs: list[Cdr] = []
+        self._rated: dict[int, int] = {}
+        self._unpriced: list[str] = []
+
+    async def claim(self, limit: int, gap_grace_s: float) -> Sequence[Claimed]:
+        await self._transaction.step()
+        ledger, old = self._ledger, asyncio.get_running_loop().time() - gap_grace_s
+        free = [stored for stored in ledger.unrated() if stored.id not in ledger.rating]
+        due = [stored for stored in free if not gaps(stored.session) or ledger.written_at[stored.id] <= old]
+        claimed = [self._to_rate(stored) for stored in due[:limit]]
+        self._claimed = {each.session.id for each in claimed}
+        ledger.rating |= self._claimed
+        return claimed
+
+    def _to_rate(self, stored: Stored) -> Claimed:
+        session, ledger = stored.session, self._ledger
+        metered = MeteredSession(
+            start_ms=session.started_at,
+            end_ms=session.ended_at or session.started_at,
+            meter_start_wh=session.meter_start_wh or 0,
+            energy_wh=session.energy_wh,
+            readings=[Reading(at, round(value)) for at, value in sorted(set(ledger.readings.get(stored.id, ())))],
+        )
+        token = session.token.id if session.token else None
+        ended = EndedSession(session.tenant, stored.id, session.version, session.charger, token, metered)
+        provisional = bool(gaps(session)) or "provisional" in flags(session)
+        return Claimed(ended, provisional, rated=stored.id in ledger.rated, failed=False, currency="EUR")
+
+    async def current(self, session: EndedSession) -> Cdr | None:
+        await self._transaction.step()
+        standing = self._ledger.standing(session.id)
+        return standing[-1] if standing else None
+
+    async def tariff(self, session: EndedSession) -> Tariff | None:
+        return self._tariff
+
+    async def insert(self, cdr: Cdr) -> None:
+        await self._transaction.step()
+        for other in (*self._ledger.cdrs, *self._cdrs):  # two unique indexes
+            same = (other.session_id, other.session_version, other.credits) == (cdr.session_id, cdr.session_version, None)
+            if (same and cdr.credits is None) or (cdr.credits is not None and other.credits == cdr.credits):
+                raise ValueError(f"session {cdr.session_id} has such a CDR")
+        self._cdrs.append(cdr)
+
+    async def mark_rated(self, claimed: Claimed) -> None:
+        await self._transaction.step()
+        self._rated[claimed.session.id] = claimed.session.version
+
+    async def mark_failed(self, session: EndedSession, error: str) -> None:
+        await self._transaction.step()
+        self._unpriced.append(f"session {session.id}: {error}")
+
+    @asynccontextmanager
+    async def savepoint(self) -> AsyncIterator[None]:
+        cdrs, rated = len(self._cdrs), dict(self._rated)
+        try:
+            yield
+        except BaseException:
+            del self._cdrs[cdrs:]
+            self._rated = rated
+            raise
+
+    async def commit(self) -> None:
+        """Raises Unavailable."""
+        await self._transaction.step()
+        self._ledger.cdrs += self._cdrs
+        self._ledger.rated |= self._rated
+        self._ledger.unpriced += self._unpriced
+
+    def end(self) -> None:
+        """Undo what was not committed."""
+        self._ledger.rating -= self._claimed
+
+
+def _refuse(batch: Batch) -> None:
+    """What Postgres does not take: a NUL in a text, a number beyond bigint, a report that is no JSON. Raises Refused."""
+    for report in batch.reports:
+        try:
+            json.loads(report[3])
+        except ValueError as error:
+            raise Refused(str(error)) from error
+        if "\\u0000" in report[3]:
+            raise Refused("a NUL in JSON")
+    for stored in batch.sessions.values():
+        session = stored.session
+        texts = (session.transaction, session.token.id if session.token else "")
+        if any("\0" in text for text in texts):
+            raise Refused("a NUL in a text")
+        if max(session.meter_start_wh or 0, session.meter_stop_wh or 0, session.energy_wh) >= 2**63 or session.evse >= 2**31:
+            raise Refused("a number that is too large")
+
+
+def _same(one: ParkedMessage, other: ParkedMessage) -> bool:
+    return (one.tenant, one.charger, one.detail, one.reason, one.action) == (
+        other.tenant,
+        other.charger,
+        other.detail,
+        other.reason,
+        other.action,
+    )

@@ -10,11 +10,12 @@ way goes on arriving where it was sent.
 import asyncio
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from random import Random
 from typing import Any
 
 from harness import DIALECTS
-from simulated_servers import Broker, Faults, LaneLost, Ledger, Live, Publisher, Wire
+from simulated_servers import Broker, Faults, Ledger, Live, Pages, Postgres, Publisher, Rating, Wire
 
 from cpms_actors.base.errors import Unavailable
 from cpms_actors.base.ids import LANES, SLOTS, lane_of, slot_of
@@ -27,15 +28,13 @@ from cpms_actors.charger.charger import Charger
 from cpms_actors.charger.line import Line
 from cpms_actors.charger.office import Office, Slot
 from cpms_actors.domain.access import ChargerRecord, Tenant, Verdict
-from cpms_actors.domain.cdr import Cdr, EndedSession, draw_up, issued
 from cpms_actors.domain.events import IdToken
-from cpms_actors.domain.metering import MeteredSession, Reading
 from cpms_actors.domain.tariff import Component, Tariff
-from cpms_actors.pools.fold import accept, fold, keys_of
+from cpms_actors.pools.lane import Lane
+from cpms_actors.pools.tariff import BATCH_MAX, GAP_GRACE_S, rate_some
 from cpms_actors.simulator.charge_point import ChargePoint
 from cpms_actors.simulator.options import Close, Connect, Output, Send
-from cpms_actors.store.offsets import Progress
-from cpms_actors.store.sessions import Stored
+from cpms_actors.store.offsets import Claim
 
 EPOCH_MS = 1_795_000_000_000
 NET_S = (0.005, 0.08)  # between a charger and its worker, either way
@@ -290,85 +289,98 @@ class Worker:
 
 
 class SessionPool:
-    """A process of the session pool that folds one lane, over and over: read behind the offset, fold, commit."""
+    """A process of the session pool that folds one lane: the real lane, on models of the journal's reading end and of Postgres.
+
+    It dies at once, wherever it is: what it has committed and has not heard of is committed all the same.
+    """
 
     def __init__(self, system: "System", lane: int) -> None:
-        self.dead = False
-        self.failures = 0
         self.lane = lane
         self._system = system
+        self._wire = Wire(system.chance, system.faults)
+        self._task: asyncio.Task[Any] | None = None
+
+    @property
+    def dead(self) -> bool:
+        """Whether the process has died."""
+        return self._wire.dead
+
+    @dead.setter
+    def dead(self, dead: bool) -> None:
+        self._wire.dead = dead
+        if self._task is not None:
+            self._task.cancel()
 
     async def run(self) -> None:
-        ledger = self._system.ledger
-        while not self.dead:
-            try:
-                epoch = ledger.claim(self.lane)
-            except LaneLost:
-                await asyncio.sleep(0.5)
-                continue
-            try:
-                await self._fold(epoch)
-            except LaneLost:
-                return
+        system, ledger = self._system, self._system.ledger
+        self._task = asyncio.current_task()
+        while not self.dead and (ledger.down or (epoch := ledger.claim(self.lane)) is None):
+            await asyncio.sleep(0.5)
+        if self.dead:
+            return
+        lane = Lane(
+            Claim(self.lane, epoch),
+            Pages(system.broker, self._wire, system.chance),
+            Postgres(ledger, self._wire, system.chance),
+            _nobody_waits,
+            clock=system.loop.time,
+            chance=system.chance.random,
+        )
+        await lane.run(lambda: None)
 
-    async def _fold(self, epoch: int) -> None:
-        ledger, chance = self._system.ledger, self._system.chance
-        seen: dict[Any, int] = {}
-        while not self.dead:
-            progress = Progress("s", ledger.lanes[self.lane][1], dict(ledger.writers[self.lane]), dict(ledger.slot_epochs))
-            pages = self._system.broker.after(self.lane, progress.stream_seq, chance.randint(1, 64))
-            if not pages or ledger.down or self._system.broker.down:
-                await asyncio.sleep(chance.uniform(0.05, 0.3))
-                continue
-            with ledger.folding(self.lane, epoch):
-                accepted = accept(pages, progress)
-                await asyncio.sleep(chance.uniform(0.001, 0.02))
-                batch = fold(accepted.events, ledger.load(*keys_of(accepted.events)), ledger.draw_id, seen)
-                batch.parked += accepted.parked
-                await asyncio.sleep(chance.uniform(0.001, 0.02))
-                if self.dead or ledger.down:  # the transaction ends with the connection
-                    self.failures += 1
-                    continue
-                ledger.commit(self.lane, accepted.stream_seq, accepted.writers, accepted.slot_epochs, batch)
+
+async def _nobody_waits() -> None:
+    """For a doorbell: the tariff pool looks every second."""
+
+
+async def refolded(broker: Broker) -> Ledger:
+    """What the journal says when it is folded once, from its beginning and without a fault."""
+    ledger, chance = Ledger(), Random(0)
+    wire = Wire(chance, Faults())
+    for number in range(LANES):
+        claim = Claim(number, ledger.claim(number) or 0)
+        lane = Lane(claim, Pages(broker, wire, chance), Postgres(ledger, wire, chance), _nobody_waits, clock=lambda: 0.0)
+        await lane.recall()
+        while pages := broker.after(number, lane.statistics.offset, 64):
+            await lane.fold_pages(pages)
+    return ledger
 
 
 class TariffPool:
-    """A process of the tariff pool: every ended session gets its CDR, with a credit for the one before."""
+    """A process of the tariff pool, which looks for ended sessions every second or so. It dies at once, wherever it is."""
 
     def __init__(self, system: "System") -> None:
-        self.dead = False
         self._system = system
+        self._wire = Wire(system.chance, system.faults)
         self._tariff = tariff()
+        self._task: asyncio.Task[Any] | None = None
+
+    @property
+    def dead(self) -> bool:
+        """Whether the process has died."""
+        return self._wire.dead
+
+    @dead.setter
+    def dead(self, dead: bool) -> None:
+        self._wire.dead = dead
+        if self._task is not None:
+            self._task.cancel()
 
     async def run(self) -> None:
-        ledger, chance = self._system.ledger, self._system.chance
+        self._task = asyncio.current_task()
         while not self.dead:
-            await asyncio.sleep(chance.uniform(0.2, 1.0))
-            for stored in [] if ledger.down else ledger.unrated():
-                written = self._draw_up(stored)
-                await asyncio.sleep(chance.uniform(0.001, 0.01))
-                session = stored.session
-                if self.dead or ledger.down or ledger.rated.get(stored.id, 0) >= session.version:
-                    continue  # the transaction ends with the connection; another process has rated it (its row was locked)
-                ledger.cdrs += written
-                ledger.rated[stored.id] = session.version
+            await asyncio.sleep(self._system.chance.uniform(0.2, 1.0))
+            with suppress(Unavailable):
+                await self._rate()
 
-    def _draw_up(self, stored: Stored) -> tuple[Cdr, ...]:
-        ledger, session = self._system.ledger, stored.session
-        taken = sorted(ledger.readings.get(stored.id, ()))
-        metered = MeteredSession(
-            start_ms=session.started_at,
-            end_ms=session.ended_at or session.started_at,
-            meter_start_wh=session.meter_start_wh or 0,
-            energy_wh=session.energy_wh,
-            readings=[Reading(at, round(value)) for at, value in taken],
-        )
-        token = session.token.id if session.token else None
-        ended = EndedSession(session.tenant, stored.id, session.version, session.charger, token, metered)
-        now = self._system.now()
-        cdr = draw_up(ended, self._tariff, cdr_id=self._system.new_id(), currency="EUR", now=now)
-        standing = ledger.standing(stored.id)
-        return issued(cdr, standing[-1] if standing else None, new_id=self._system.new_id)
+    async def _rate(self) -> None:
+        system = self._system
+        rating = Rating(system.ledger, self._wire, system.chance, self._tariff)
+        try:
+            await rate_some(rating, GAP_GRACE_S, BATCH_MAX, system.now, system.new_id)
+            await rating.commit()
+        finally:
+            rating.end()
 
 
 class System:
@@ -391,6 +403,7 @@ class System:
         self._blocks = 0
         self._tasks: set[asyncio.Task[Any]] = set()
         self.errors: list[BaseException] = []
+        self.poisoned = 0
 
     def now(self) -> int:
         """Milliseconds."""

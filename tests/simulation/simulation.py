@@ -13,13 +13,15 @@ from typing import Any
 
 import virtual_loop
 from msgspec import Struct
-from simulated_system import PRICE_MINOR_PER_KWH, ChargerShell, System, Worker
+from simulated_servers import Ledger
+from simulated_system import PRICE_MINOR_PER_KWH, ChargerShell, System, Worker, refolded
 
 from cpms_actors.base.ids import LANES, lane_of, slot_of
 from cpms_actors.bus.appending import pages_of
 from cpms_actors.bus.sealing import PAYLOAD_BYTES_MAX
 from cpms_actors.domain.charging import gaps
-from cpms_actors.domain.events import NO_OWNER, Event, TransactionLapsed
+from cpms_actors.domain.events import NO_OWNER, Event, Fact, Reported, TransactionLapsed
+from cpms_actors.pools.fold import SEEN_EVERY_MS
 from cpms_actors.simulator.charge_point import ChargePoint
 from cpms_actors.simulator.options import VERSIONS, Options, Quirks
 from cpms_actors.simulator.session import SessionFacts, SessionPlan
@@ -65,7 +67,7 @@ async def _simulate(seed: int, chargers: int) -> Result:
     _make_peace(system)
     came_to_rest = await _rest(system)
     failures = [] if came_to_rest else [_what_waits(system)]
-    failures += _check(system) if came_to_rest else []
+    failures += _check(system) + _check_fold(system, await refolded(system.broker)) if came_to_rest else []
     failures += [f"a task failed: {error!r}" for error in system.errors]
     if calls["asked"] != calls["answered"]:
         failures.append(f"{calls['asked'] - calls['answered']} callers were never answered")
@@ -79,6 +81,7 @@ async def _simulate(seed: int, chargers: int) -> Result:
         "messages": sum(shell.point.counts.sent for shell in system.shells),
         "credits": sum(1 for cdr in system.ledger.cdrs if cdr.credits),
         "parked": len(system.ledger.parked),
+        "poisoned": system.poisoned,
     }
     sessions = sum(len(shell.point.facts) for shell in system.shells)
     return Result(seed, failures, system.history, system.loop.time(), chargers, sessions, len(system.ledger.cdrs), counts)
@@ -132,6 +135,7 @@ async def _faults(system: System, calls: Counter[str]) -> None:
         _ledger_away,
         _late_reading,
         _lapse,
+        _poison,
         _ask,
     ]
     weights = [chance.choice([0.0, 1.0, 4.0]) for _ in kinds]
@@ -242,13 +246,24 @@ def _lapse(system: System) -> None:
         return
     session = system.chance.choice(running).session
     fact = TransactionLapsed(session.transaction, session.heard_at, session.version, "endless")
-    slot = slot_of("default", session.charger)
-    event = Event(slot, NO_OWNER, 0, "default", session.charger, 0, "", system.now(), fact)
     system.tell(f"transaction {session.transaction} of {session.charger} is taken for dead")
     for _ in range(system.chance.randint(1, 2)):  # two sweepers may say the same
-        writer = f"sweeper.{system.new_id()}"
-        (page,) = pages_of(writer, [event], PAYLOAD_BYTES_MAX)
-        system.broker.store(lane_of(slot), page.data, f"{writer}.1")
+        _publish(system, session.charger, "sweeper", fact)
+
+
+def _publish(system: System, identity: str, writer: str, fact: Fact) -> bool:
+    """A page of its own with one fact, of a writer that owns no slot; whether the broker has it."""
+    slot, name = slot_of("default", identity), f"{writer}.{system.new_id()}"
+    event = Event(slot, NO_OWNER, 0, "default", identity, 0, "", system.now(), fact)
+    (page,) = pages_of(name, [event], PAYLOAD_BYTES_MAX)
+    return system.broker.store(lane_of(slot), page.data, f"{name}.1")
+
+
+def _poison(system: System) -> None:
+    """Among what a charger reports is something that Postgres refuses: it costs itself only."""
+    identity = system.chance.choice(system.shells).point.identity
+    system.tell(f"{identity} reports what Postgres refuses")
+    system.poisoned += _publish(system, identity, "poison", Reported("LogStatusNotification", b'{"text":"\\u0000"}'))
 
 
 def _ask(system: System, calls: Counter[str]) -> None:
@@ -317,7 +332,33 @@ def _check(system: System) -> list[str]:
         if worker.office.counters.mailbox_refusals or worker.office.counters.turns_crashed:
             failures.append(f"{worker.name}: {worker.office.counters}")
     poison = [message for message in system.ledger.parked if message.reason in ("poison", "unreadable-page", "journal-gap", "crashed")]
-    failures += [f"parked: {message.reason}: {message.detail}" for message in poison]
+    failures += [f"not priced: {what}" for what in system.ledger.unpriced]
+    refused = [message for message in poison if message.action == "Reported"]
+    failures += [f"parked: {message.reason}: {message.detail}" for message in poison if message not in refused]
+    if len(refused) != system.poisoned:
+        failures.append(f"of {system.poisoned} events that Postgres refuses {len(refused)} are parked")
+    return failures
+
+
+def _check_fold(system: System, once: Ledger) -> list[str]:
+    """However often lanes were interrupted and taken over, the ledger is what the journal says."""
+    ledger = system.ledger
+
+    def told(of: Ledger) -> dict[str, Any]:
+        return {
+            "the sessions": {key: of.sessions[id_].session for key, id_ in of.by_transaction.items()},
+            "the readings": {key: sorted(of.readings.get(id_, ())) for key, id_ in of.by_transaction.items()},
+            "what is parked": Counter(of.parked),
+            "who is connected": {charger: connected for charger, (_, connected) in of.connected.items()},
+            "the writers": of.writers,
+            "the slots' epochs": of.slot_epochs,
+            "the offsets": [seq for _, seq in of.lanes.values()],
+        }
+
+    found = told(ledger)
+    failures = [f"{what} are not what the journal says" for what, wanted in told(once).items() if found[what] != wanted]
+    if max(ledger.seen_late_ms, once.seen_late_ms) >= SEEN_EVERY_MS:
+        failures.append(f"when a charger was last seen was known {ledger.seen_late_ms / 1000} s late")
     return failures
 
 
