@@ -263,6 +263,11 @@ class Ledger:
             else:
                 self.connected[charger] = (number, known)
 
+    def rate(self, stored: Stored, written: tuple[Cdr, ...]) -> None:
+        """The CDRs of a version of a session."""
+        self.cdrs += written
+        self.rated[stored.id] = stored.session.version
+
     def unrated(self) -> list[Stored]:
         """Ended sessions without a CDR of their version."""
         return [
