@@ -43,6 +43,7 @@ class Asked:
         self._answered: set[bytes] = set()
         self._places = 0
         self._last = 0
+        self.moving = 0  # the number of the connection when it moved last
 
     def heard(self, text: bytes) -> None:
         """The worker reads it."""
@@ -105,10 +106,16 @@ class Watch:
             if lane.statistics.waiting > lane._waiting_max:
                 self.breach(f"lane {lane.number}: {lane.statistics.waiting} events wait")
 
-    def parts(self, charger: Charger) -> None:
+    def parts(self, charger: Charger, asked: Asked) -> None:
         """A worker passes a charger's connection on: what is left there is lost."""
         if charger.actor.busy or len(charger.actor.mailbox):
             self.breach(f"{charger.record.identity} is passed on in the middle of a turn")
+        asked.moving = charger.connection
+
+    def arrives(self, charger: Charger, asked: Asked) -> None:
+        """A worker goes on with a connection, under the number that it has."""
+        if charger.connection < asked.moving:
+            self.breach(f"{charger.record.identity}: connection {asked.moving} has become {charger.connection}")
 
     # -- the journal and the checkpoints
 

@@ -401,7 +401,7 @@ class Worker:
         heir = next((each for each in self._system.workers if each.siblings.address == address), None)
         if self.wire.dead or heir is None or heir.wire.dead or chance.random() < PASSAGE_FULL:
             return False
-        self._system.watch.parts(self.place.chargers["default", socket.shell.point.identity])
+        self._system.watch.parts(self.place.chargers["default", socket.shell.point.identity], socket.asked)
         socket.end, socket.worker = None, heir
         self._system.passed += 1
         self._system.loop.call_later(chance.uniform(*PASSAGE_S), heir.takes, packet, Passed(socket))
@@ -420,11 +420,12 @@ class Worker:
         calls = charger.take_over(moved)
         charger.expect()
         line = Line(charger, moved.version, moved.remote, lambda: self._go_on(charger, calls))
-        self._system.loop.call_later(self._system.chance.uniform(*RESUMED_S), self._resume, passed.socket, line)
+        self._system.loop.call_later(self._system.chance.uniform(*RESUMED_S), self._resume, passed.socket, charger, line)
 
-    def _resume(self, socket: Socket, line: Line) -> None:
+    def _resume(self, socket: Socket, charger: Charger, line: Line) -> None:
         if not self.wire.dead and socket.server_open:
             End(self._system, socket, self, line).open()
+            self._system.watch.arrives(charger, socket.asked)
 
     def _go_on(self, charger: Charger, calls: list[OpenCall]) -> None:
         for asked in calls:
