@@ -215,7 +215,7 @@ MUTANTS = (
     Mutant(
         "the journal is not told of a connection that moved",
         "cpms_actors/charger/charger.py",
-        "        self._append(Connected(line.version, line.remote), \"\", self._office.clock(), None)\n",
+        '        self._append(Connected(line.version, line.remote), "", self._office.clock(), None)\n',
         "",
     ),
     Mutant(

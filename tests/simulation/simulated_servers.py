@@ -197,6 +197,7 @@ class Ledger:
         self.connected: dict[tuple[str, str], tuple[int, bool]] = {}
         self.rated: dict[int, int] = {}
         self.cdrs: list[Cdr] = []
+        self._unrated: dict[int, Stored] = {}  # what has changed since it was rated: few of all
         self._ids = 0
         self._locked: set[int] = set()
 
@@ -244,7 +245,7 @@ class Ledger:
         self.writers[lane] |= writers
         self.slot_epochs |= slot_epochs
         for id_, stored in batch.sessions.items():
-            self.sessions[id_] = Stored(id_, stored.session)
+            self.sessions[id_] = self._unrated[id_] = Stored(id_, stored.session)
             session = stored.session
             if session.start_key is not None:
                 key = (session.tenant, session.charger, session.start_key)
@@ -267,12 +268,14 @@ class Ledger:
         """The CDRs of a version of a session."""
         self.cdrs += written
         self.rated[stored.id] = stored.session.version
+        if self.sessions[stored.id].session.version == stored.session.version:
+            self._unrated.pop(stored.id, None)
 
     def unrated(self) -> list[Stored]:
         """Ended sessions without a CDR of their version."""
         return [
             stored
-            for id_, stored in self.sessions.items()
+            for id_, stored in self._unrated.items()
             if stored.session.status == "Ended" and stored.session.version > self.rated.get(id_, 0)
         ]
 

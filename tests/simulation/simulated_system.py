@@ -57,6 +57,7 @@ PASSAGE_S = (0.00002, 0.0004)  # a socket's way from one process to another: sho
 RESUMED_S = (0.0002, 0.005)  # until it is open there
 PASSAGE_FULL = 0.1  # the chance that the sibling does not take it now
 RELEASE_AGAIN_S = 0.4
+ASKED_ON_THE_WAY = 0.2
 CALL_S = 20.0  # an operator's patience
 LATE = "late-"
 HELD_BACK = ("TransactionEvent", "MeterValues")
@@ -249,8 +250,8 @@ class ChargerShell:
             self.held.pop(json.loads(text)[1], None)
 
     def _say(self, text: str) -> None:
-        action = json.loads(text)[2] if text.startswith("[2,") else ""
-        if action in HELD_BACK and self._system.chance.random() < self._holds_back:
+        action = text.split('"', 4)[3] if text.startswith("[2,") else ""
+        if action in HELD_BACK and self._holds_back and self._system.chance.random() < self._holds_back:
             call = json.loads(text)
             late = f"{LATE}{self._system.new_id()}"
             self.held[late] = json.dumps([2, late, *call[2:]])
@@ -545,11 +546,12 @@ class SessionPool:
         ledger, chance = self._system.ledger, self._system.chance
         seen: dict[Any, int] = {}
         while not self.dead:
-            progress = Progress("s", ledger.lanes[self.lane][1], dict(ledger.writers[self.lane]), dict(ledger.slot_epochs))
-            pages = self._system.broker.after(self.lane, progress.stream_seq, chance.randint(1, 64))
+            offset = ledger.lanes[self.lane][1]
+            pages = self._system.broker.after(self.lane, offset, chance.randint(1, 64))
             if not pages or ledger.down or self._system.broker.down:
                 await asyncio.sleep(chance.uniform(0.05, 0.3))
                 continue
+            progress = Progress("s", offset, dict(ledger.writers[self.lane]), dict(ledger.slot_epochs))
             with ledger.folding(self.lane, epoch):
                 accepted = accept(pages, progress)
                 await asyncio.sleep(chance.uniform(0.001, 0.02))
@@ -720,6 +722,9 @@ class System:
                 continue  # it is claimed from the dead; or was, from one that was cut off
             self.owners[slot] = None
             await self._claimed_by(heir, slot)
+            for shell in self.shells:
+                if slot_of("default", shell.point.identity) == slot and self.chance.random() < ASKED_ON_THE_WAY:
+                    self.spawn_call(shell.point.identity)  # its connection is on its way
 
     async def _released(self, giver: Worker) -> bool:
         """Whether the broker has heard from a worker that a slot is free."""

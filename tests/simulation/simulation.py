@@ -77,7 +77,7 @@ async def _simulate(seed: int, chargers: int) -> Result:
         "parked": len(system.ledger.parked),
     }
     sessions = sum(len(shell.point.facts) for shell in system.shells)
-    return Result(seed, failures, system.history, system.loop.time(), chargers, sessions, len(system.ledger.cdrs), counts)
+    return Result(seed, failures, list(system.history), system.loop.time(), chargers, sessions, len(system.ledger.cdrs), counts)
 
 
 async def _live_through(system: System) -> list[str]:
