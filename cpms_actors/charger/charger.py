@@ -56,6 +56,7 @@ class Charger:
         "_calls",
         "_expected_until",
         "_failed",
+        "_lost",
         "_office",
         "_reply",
         "_waits_for",
@@ -85,6 +86,7 @@ class Charger:
         self._failed = False
         self._reply: Reply | None = None  # whoever waits for the outstanding call
         self._calls: list[OpenCall] = []  # in order; the first may go out
+        self._lost: tuple[int, str] | None = None  # what a line is told that opens when the slot is another worker's
         self._arrival: list[Reply] | None = None  # who waits for a line that is on its way from another worker; None: none is
 
     def _new_actor(self, state: Live) -> Actor[Live, Inbound]:
@@ -106,10 +108,19 @@ class Charger:
         self._office.put_live(self.slot, self.record.tenant, self.record.identity, self.actor.state)
         self.actor.retire()
 
+    def lose(self, code: int, reason: str) -> None:
+        """The slot is another worker's and this object is about to be forgotten: its line is closed, also one that has yet to open."""
+        self._lost = code, reason
+        if self.line is not None:
+            self.line.close(code, reason)
+
     # -- the line
 
     def opened(self, line: Line, remote: str) -> None:
         """A new line: it takes over."""
+        if self._lost is not None:
+            line.close(*self._lost)
+            return
         old, self.line = self.line, line
         self._arrived()
         if self.actor.stopped:
@@ -192,6 +203,9 @@ class Charger:
         The journal is told of it again, under the same number. The worker before may have died before it was stored, or it is stored
         after our first event, and an outdated owner's word of a connection does not count.
         """
+        if self._lost is not None:
+            line.close(*self._lost)
+            return
         if self.line is not None:  # a newer one has been faster
             line.close(1008, "a newer connection of this charger took over")
             return

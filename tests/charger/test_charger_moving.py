@@ -43,6 +43,16 @@ def test_the_journal_hears_of_the_connection_from_the_new_worker_too() -> None:
     assert connections(here) == connections(before) == [(before.charger.connection, Connected("1.6", "test"))]
 
 
+def test_a_connection_that_comes_when_its_slot_is_lost_already_is_closed() -> None:
+    """Nobody would know of it, and what its charger said would be an outdated owner's to answer."""
+    here = Bench()
+    wire = Arriving(Bench(), here)
+    here.charger.lose(1012, "elsewhere")
+    wire.arrive()
+    assert wire.closed == (1012, "elsewhere")
+    assert connections(here) == []
+
+
 @pytest.mark.trio
 async def test_a_call_that_comes_before_the_connection_waits_for_it() -> None:
     """The charger is connected, and sees nothing of its move."""
