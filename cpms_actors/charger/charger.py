@@ -36,6 +36,7 @@ log = logs.get("charger")
 _REMOTE: Final = frozenset(("RemoteStartTransaction", "RemoteStopTransaction", "RequestStartTransaction", "RequestStopTransaction"))
 _TRIGGERS: Final = frozenset(("TriggerMessage", "ExtendedTriggerMessage"))
 EXPECTED_MS: Final = 30_000
+ARRIVAL_S: Final = 1.0  # a line on its way from another worker is here in milliseconds, or not at all
 _STATE_CHANGES: Final = frozenset((Booted, TransactionStarted, TransactionEnded))  # `type(…) in` costs a tenth of isinstance
 
 
@@ -51,9 +52,11 @@ class Charger:
 
     __slots__ = (
         "_answer",
+        "_arrival",
         "_calls",
         "_expected_until",
         "_failed",
+        "_lost",
         "_office",
         "_reply",
         "_waits_for",
@@ -83,6 +86,8 @@ class Charger:
         self._failed = False
         self._reply: Reply | None = None  # whoever waits for the outstanding call
         self._calls: list[OpenCall] = []  # in order; the first may go out
+        self._lost: tuple[int, str] | None = None  # what a line is told that opens when the slot is another worker's
+        self._arrival: list[Reply] | None = None  # who waits for a line that is on its way from another worker; None: none is
 
     def _new_actor(self, state: Live) -> Actor[Live, Inbound]:
         settings = self._office.settings
@@ -103,11 +108,21 @@ class Charger:
         self._office.put_live(self.slot, self.record.tenant, self.record.identity, self.actor.state)
         self.actor.retire()
 
+    def lose(self, code: int, reason: str) -> None:
+        """The slot is another worker's and this object is about to be forgotten: its line is closed, also one that has yet to open."""
+        self._lost = code, reason
+        if self.line is not None:
+            self.line.close(code, reason)
+
     # -- the line
 
     def opened(self, line: Line, remote: str) -> None:
         """A new line: it takes over."""
+        if self._lost is not None:
+            line.close(*self._lost)
+            return
         old, self.line = self.line, line
+        self._arrived()
         if self.actor.stopped:
             self.actor = self._new_actor(self.actor.state)
         lenient = self.behaviour.tenant.strictness == "lenient"
@@ -179,15 +194,31 @@ class Charger:
                 conversation.outstanding = OutboundCall(call.id, call.action)
                 asked.reply = self._reply = Reply()
             self._calls.append(asked)
+        self._arrival = []
         return list(self._calls)
 
     def continued(self, line: Line) -> None:
-        """The line has come after it: to the charger it is the one it was, and so it is to the journal."""
+        """The line has come after it: to the charger it is the one it was.
+
+        The journal is told of it again, under the same number. The worker before may have died before it was stored, or it is stored
+        after our first event, and an outdated owner's word of a connection does not count.
+        """
+        if self._lost is not None:
+            line.close(*self._lost)
+            return
         if self.line is not None:  # a newer one has been faster
             line.close(1008, "a newer connection of this charger took over")
             return
         self.line = line
+        self._append(Connected(line.version, line.remote), "", self._office.clock(), None)
+        self._arrived()
         log.info("moved_here", tenant=self.record.tenant, charger=self.record.identity, ocpp=line.version)
+
+    def _arrived(self) -> None:
+        """There is a line: whoever waits for one goes on."""
+        waiting, self._arrival = self._arrival, None
+        for reply in waiting or ():
+            reply.set(None)
 
     def _hang_up(self, conversation: Conversation) -> None:
         """Nobody will answer what we asked on the line before: tell whoever waits, at once."""
@@ -392,15 +423,32 @@ class Charger:
         """
         office = self._office
         office.counters.calls += 1
+        until = office.clock() + round(timeout_s * 1000)
+        if self._arrival is not None:
+            await self._wait_for_line(self._arrival, min(timeout_s, ARRIVAL_S))
         answer = self._refuse_call(self.line, action_name, payload)
         if answer is None and len(self._calls) >= office.settings.commands_max:
             answer = CallAnswer("failed", code=commands.BUSY, text=f"{len(self._calls)} calls wait for this charger already")
         if answer is not None:
             office.counters.calls_failed += 1
             return answer
-        asked = OpenCall(action_name, payload, office.clock() + round(timeout_s * 1000), reply_to)
+        asked = OpenCall(action_name, payload, until, reply_to)
         self._calls.append(asked)
         return await self.go_on(asked)
+
+    async def _wait_for_line(self, arrival: list[Reply], wait_s: float) -> None:
+        """Wait for the line that is on its way from another worker, but not longer; nor if as many wait as may."""
+        if len(arrival) >= self._office.settings.commands_max:
+            return
+        reply = Reply()
+        arrival.append(reply)
+        try:
+            await reply.wait(wait_s)
+        except DeadlinePassed:
+            if wait_s == ARRIVAL_S and self._arrival is arrival:
+                self._arrival = None  # its charger has gone
+        finally:
+            arrival.remove(reply)
 
     async def go_on(self, asked: OpenCall) -> CallAnswer | None:
         """Wait for the turn of a call that was admitted, send it unless it was sent before the charger came here, wait for its answer.

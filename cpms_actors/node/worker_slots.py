@@ -152,7 +152,7 @@ class WorkerSlots:
         lost = set(slots)
         for key in [key for key, charger in self.chargers.items() if charger.slot.number in lost]:
             # Should it come back here, it starts from its checkpoint.
-            _send_away((self.chargers.pop(key),), _ELSEWHERE)
+            self.chargers.pop(key).lose(SERVICE_RESTART, _ELSEWHERE)
 
     async def _settled(self) -> None:
         """What was said for slots that we give back is stored, or has had its time."""
@@ -212,9 +212,10 @@ class WorkerSlots:
                 charger.line.connection.hold()  # type: ignore[union-attr]  # it has a line, of a Mover; again, as a gate may let go
             await asyncio.sleep(MOVE_LOOK_S)  # a turn ends, a page becomes durable, a sibling takes what it was passed
         self._unmoved += len(waiting)
-        _send_away(waiting, _ELSEWHERE)
         for key in ours:
-            self.chargers.pop(key, None)  # housekeeping may have forgotten it, once its line had gone
+            left = self.chargers.pop(key, None)
+            if left is not None:  # housekeeping may have forgotten it, once its line had gone
+                left.lose(SERVICE_RESTART, _ELSEWHERE)
         with suppress(TimeoutError):
             async with asyncio.timeout(SETTLE_S):
                 await _durable(self._journal.lanes[lane_of(slot)])

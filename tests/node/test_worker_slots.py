@@ -162,6 +162,22 @@ def test_a_charger_that_housekeeping_forgets_while_its_slot_moves_is_no_fault() 
     run(use)
 
 
+@pytest.mark.parametrize("moves", [False, True])
+def test_a_handshake_that_ends_after_its_slot_has_gone_lets_nobody_in(moves: bool) -> None:
+    async def use(place: Place) -> None:
+        charger = place.slots.chargers["default", "CP1"] = Bench(record=ChargerRecord("default", "CP1")).charger
+        if moves:
+            await place.slots._moved(SLOT, 7, Presence("heir", "1", "n", "@heir"))
+        else:
+            await place.slots._lost([SLOT])
+        wire = Wire(charger, "1.6")
+        assert wire.closed is not None
+        assert wire.closed[0] == 1012
+        assert charger.line is None
+
+    run(use)
+
+
 class Quiet:
     """A charger whose connection ends while it is waited for, and which housekeeping forgets then."""
 

@@ -340,6 +340,7 @@ class Ledger:
         self.cdrs: list[Cdr] = []
         self.unpriced: list[str] = []
         self.rating: set[int] = set()  # sessions that a transaction of a tariff pool has claimed
+        self._unrated: dict[int, Stored] = {}  # what has changed since it was rated: few of all
         self._down = False
         self._ids = 0
         self._locked: dict[int, asyncio.Future[None]] = {}
@@ -389,6 +390,7 @@ class Ledger:
         self.writers |= rows.writers
         self.slot_epochs |= rows.slot_epochs
         self.sessions |= rows.sessions
+        self._unrated |= rows.sessions
         self.written_at |= dict.fromkeys(rows.sessions, asyncio.get_running_loop().time())
         self.by_transaction |= rows.by_transaction
         self.by_start |= rows.by_start
@@ -405,11 +407,19 @@ class Ledger:
         for charger, at in rows.heard.items():
             self.seen_late_ms = max(self.seen_late_ms, at - self.seen.get(charger, 0))
 
+    def rate(self, cdrs: list[Cdr], rated: dict[int, int]) -> None:
+        """CDRs, and the versions of sessions that have theirs by them."""
+        self.cdrs += cdrs
+        self.rated |= rated
+        for id_, version in rated.items():
+            if self.sessions[id_].session.version == version:
+                self._unrated.pop(id_, None)
+
     def unrated(self) -> list[Stored]:
         """Ended sessions without a CDR of their version."""
         return [
             stored
-            for id_, stored in self.sessions.items()
+            for id_, stored in self._unrated.items()
             if stored.session.status == "Ended" and stored.session.version > self.rated.get(id_, 0)
         ]
 
@@ -685,8 +695,7 @@ class Rating:
     async def commit(self) -> None:
         """Raises Unavailable."""
         await self._transaction.step()
-        self._ledger.cdrs += self._cdrs
-        self._ledger.rated |= self._rated
+        self._ledger.rate(self._cdrs, self._rated)
         self._ledger.unpriced += self._unpriced
 
     def end(self) -> None:

@@ -30,7 +30,6 @@ SESSIONS = 2
 FAULTS_S = 1_200.0  # of faults
 PEACE_S_MAX = 7_200.0  # until all has come to rest after them
 REST_S = 60.0
-CALL_S = 20.0
 UNANSWERED = "no answer in time"  # a charger's complaint that is none in the time of faults: it asked again
 
 
@@ -60,23 +59,21 @@ async def _simulate(seed: int, chargers: int) -> Result:
     system.start_pools()
     system.start_worker()
     system.start_worker()
-    calls: Counter[str] = Counter()
+    system.watch.points = {shell.point.identity: shell.point for shell in system.shells}
     for shell in system.shells:
         system.loop.call_later(system.chance.uniform(0, 60), shell.start)
-    await _faults(system, calls)
-    _make_peace(system)
-    came_to_rest = await _rest(system)
-    failures = [] if came_to_rest else [_what_waits(system)]
-    failures += _check(system) + _check_fold(system, await refolded(system.broker)) if came_to_rest else []
+    seed_ends = system.loop.create_task(_live_through(system))
+    await asyncio.wait((seed_ends, system.watch.broken), return_when=asyncio.FIRST_COMPLETED)
+    failures = [system.watch.broken.result()] if system.watch.broken.done() else seed_ends.result()
     failures += [f"a task failed: {error!r}" for error in system.errors]
-    if calls["asked"] != calls["answered"]:
-        failures.append(f"{calls['asked'] - calls['answered']} callers were never answered")
     counts = {
         "stored_twice": system.broker.stored_twice,
         "deduplicated": system.broker.deduplicated,
         "workers": len(system.workers),
         "pools": len(system.pools),
-        "calls": calls["asked"],
+        "calls": system.calls.asked,
+        "calls_answered": system.calls.told["result"],
+        "passed": system.passed,
         "connections": sum(shell.point.counts.connections for shell in system.shells),
         "messages": sum(shell.point.counts.sent for shell in system.shells),
         "credits": sum(1 for cdr in system.ledger.cdrs if cdr.credits),
@@ -84,7 +81,18 @@ async def _simulate(seed: int, chargers: int) -> Result:
         "poisoned": system.poisoned,
     }
     sessions = sum(len(shell.point.facts) for shell in system.shells)
-    return Result(seed, failures, system.history, system.loop.time(), chargers, sessions, len(system.ledger.cdrs), counts)
+    return Result(seed, failures, list(system.history), system.loop.time(), chargers, sessions, len(system.ledger.cdrs), counts)
+
+
+async def _live_through(system: System) -> list[str]:
+    """Faults, peace and rest; what does not hold then."""
+    await _faults(system)
+    _make_peace(system)
+    if not await _rest(system):
+        return [_what_waits(system)]
+    calls = system.calls
+    unanswered = [f"{calls.asked - calls.answered} callers were never answered"] if calls.asked != calls.answered else []
+    return _check(system) + _check_fold(system, await refolded(system.broker)) + unanswered
 
 
 def _point(chance: Random, number: int) -> ChargePoint:
@@ -117,7 +125,7 @@ def _point(chance: Random, number: int) -> ChargePoint:
 # -- faults
 
 
-async def _faults(system: System, calls: Counter[str]) -> None:
+async def _faults(system: System) -> None:
     chance, faults = system.chance, system.faults
     faults.lost, faults.late, faults.stored_twice = (chance.choice([0.0, chance.uniform(0, 0.08)]) for _ in range(3))
     faults.checkpoint_lost = chance.choice([0.0, chance.uniform(0, 0.3)])
@@ -136,6 +144,7 @@ async def _faults(system: System, calls: Counter[str]) -> None:
         _late_reading,
         _lapse,
         _poison,
+        _hand_over,
         _ask,
     ]
     weights = [chance.choice([0.0, 1.0, 4.0]) for _ in kinds]
@@ -143,16 +152,13 @@ async def _faults(system: System, calls: Counter[str]) -> None:
     while system.loop.time() < FAULTS_S:
         await asyncio.sleep(chance.expovariate(1 / mean_s))
         (kind,) = chance.choices(kinds, weights)
-        if kind is _ask:
-            _ask(system, calls)
-        else:
-            kind(system)  # type: ignore[operator]
+        kind(system)
     if chance.random() < 0.5:
         _part_worker(system)  # what it says afterwards is the last that is heard
 
 
 def _living(system: System) -> list[Worker]:
-    return [worker for worker in system.workers if not worker.wire.dead and not worker.wire.cut]
+    return [worker for worker in system.workers if worker.reachable]
 
 
 def _cut_one(system: System) -> None:
@@ -204,19 +210,14 @@ def _kill_rating(system: System) -> None:
 
 
 def _broker_away(system: System) -> None:
-    for_s = system.chance.uniform(0.2, 20.0)
-    system.tell(f"the broker is away for {for_s:.1f} s")
-    system.broker.down = True
-    system.loop.call_later(for_s, setattr, system.broker, "down", False)
+    system.broker_away(system.chance.uniform(0.2, 20.0))
 
 
 def _machine_fails(system: System) -> None:
     """The broker is away, and a worker dies before it is back: what it holds that is not durable is gone."""
     for_s = system.chance.uniform(1.0, 15.0)
-    system.tell(f"the broker is away for {for_s:.1f} s")
-    system.broker.down = True
+    system.broker_away(for_s)
     system.loop.call_later(system.chance.uniform(0.0, for_s), _kill_worker, system)
-    system.loop.call_later(for_s, setattr, system.broker, "down", False)
 
 
 def _ledger_away(system: System) -> None:
@@ -227,16 +228,17 @@ def _ledger_away(system: System) -> None:
 
 
 def _late_reading(system: System) -> None:
-    """A 1.6 charger tells of a moment in the middle of a session that has ended long ago: its bill is replaced, its energy is not."""
+    """A 1.6 charger tells of moments in the middle of a session that has ended long ago: its bill is replaced, its energy is not."""
     told = [(shell, facts) for shell in system.shells for facts in shell.point.facts if facts.version == "1.6" and facts.transaction]
     told = [(shell, facts) for shell, facts in told if shell.socket is not None and shell.point.online and len(facts.register) > 2]
     if not told:
         return
     shell, facts = system.chance.choice(told)
-    first = system.chance.randrange(len(facts.register) - 1)
-    (begins, low), (ends, high) = facts.register[first : first + 2]
+    gaps_between = range(len(facts.register) - 1)
     system.tell(f"{shell.point.identity} tells more of transaction {facts.transaction}")
-    shell.tell_late(int(facts.transaction or 0), (begins + ends) // 2, system.chance.randint(low, high))
+    for first in system.chance.sample(gaps_between, min(len(gaps_between), system.chance.randint(1, 3))):
+        (begins, low), (ends, high) = facts.register[first : first + 2]
+        shell.tell_late(int(facts.transaction or 0), (begins + ends) // 2, system.chance.randint(low, high))
 
 
 def _lapse(system: System) -> None:
@@ -266,20 +268,38 @@ def _poison(system: System) -> None:
     system.poisoned += _publish(system, identity, "poison", Reported("LogStatusNotification", b'{"text":"\\u0000"}'))
 
 
-def _ask(system: System, calls: Counter[str]) -> None:
-    """An operator asks a charger something."""
-    worker = system.chance.choice(_living(system) or system.workers)
-    if worker.wire.dead or not worker.chargers:
+def _hand_over(system: System) -> None:
+    """A worker gives slots and their connections to a sibling, while one of the chargers is asked something and, at times, one of the
+    two dies of it."""
+    chance, pairs = system.chance, _siblings(system)
+    if not pairs:
         return
-    charger = worker.chargers[system.chance.choice(sorted(worker.chargers))]
+    giver, heir = chance.choice(pairs)
+    slots = sorted({slot_of("default", shell.point.identity) for shell in system.shells} & giver.place.served.keys())
+    if slots and chance.random() < 0.5:
+        slots = [chance.choice(slots)]
+    for shell in system.shells:
+        if chance.random() < 0.5 and slot_of("default", shell.point.identity) in slots:
+            system.loop.call_later(chance.uniform(0.0, 0.2), system.spawn_call, shell.point.identity)
+    system.loop.call_later(0.1, lambda: system.spawn(system.hand_over(giver, heir, slots)))
+    if chance.random() < 0.3:
+        system.loop.call_later(0.1 + chance.uniform(0.0, 0.03 * len(slots)), _kill_this, system, chance.choice((giver, heir)))
 
-    async def ask() -> None:
-        calls["asked"] += 1
-        async with asyncio.timeout(CALL_S + 1):
-            await charger.call("ClearCache", b"{}", CALL_S)
-        calls["answered"] += 1
 
-    system.spawn(ask())
+def _kill_this(system: System, worker: Worker) -> None:
+    if len(_living(system)) > 1 and not worker.wire.dead:
+        system.kill_worker(worker)
+
+
+def _siblings(system: System) -> list[tuple[Worker, Worker]]:
+    """Who can give slots to whom with the connections open: living workers of one machine."""
+    living = _living(system)
+    return [(one, other) for one in living for other in living if one is not other and one.machine == other.machine]
+
+
+def _ask(system: System) -> None:
+    """An operator asks a charger something."""
+    system.spawn_call(system.chance.choice(system.shells).point.identity)
 
 
 def _make_peace(system: System) -> None:
@@ -307,7 +327,29 @@ async def _rest(system: System) -> bool:
             amended = True
             for _ in system.shells:
                 _late_reading(system)
+            await _roll_out(system)
     return False
+
+
+async def _roll_out(system: System) -> None:
+    """Every worker gives all it has to a sibling while its charger is asked something and tells something: no charger sees anything of
+    it, and everybody is answered."""
+    before = {shell.point.identity: shell.point.counts.connections for shell in system.shells}
+    answered, calls = system.calls.told["result"], system.calls.asked
+    for giver, heir in dict(_siblings(system)).items():
+        asked = [shell for shell in system.shells if system.owner(shell.point.identity) is giver]
+        for shell in asked:
+            system.loop.call_later(system.chance.uniform(0.0, 0.1), system.spawn_call, shell.point.identity)
+            system.loop.call_later(system.chance.uniform(0.0, 0.5), _late_reading, system)
+        await asyncio.sleep(system.chance.uniform(0.0, 0.1))
+        await system.hand_over(giver, heir, sorted(giver.place.served))
+    await asyncio.sleep(REST_S)
+    for shell in system.shells:
+        if shell.point.counts.connections != before[shell.point.identity]:
+            system.watch.breach(f"{shell.point.identity} was disconnected, and nobody has died")
+    told = system.calls.told["result"] - answered
+    if told != system.calls.asked - calls:
+        system.watch.breach(f"of {system.calls.asked - calls} calls in peace {told} were answered: {system.calls.told}")
 
 
 def _what_waits(system: System) -> str:
@@ -415,7 +457,7 @@ def _check_session(system: System, facts: SessionFacts, id_: int) -> list[str]:
 def _check_connection(system: System, identity: str) -> list[str]:
     """The ledger believes the newest owner: the charger is connected, by the connection that its actor has."""
     worker = system.owners[slot_of("default", identity)]
-    charger = worker.chargers.get(identity) if worker is not None else None
+    charger = worker.place.chargers.get(("default", identity)) if worker is not None else None
     if charger is None or charger.line is None:
         return [f"{identity} is connected nowhere"]
     found = system.ledger.connected.get(("default", identity))

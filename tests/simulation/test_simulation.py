@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from mutants import MUTANTS, caught
@@ -9,10 +10,16 @@ from simulation import Result, run_seed
 
 from cpms_actors.base.settings import Logs
 from cpms_actors.observe import logs
+from supervisors.mailbox import Mailbox
 
 SEEDS = 200
 AT_ONCE = 25
-QUICKLY_CAUGHT = ("what is not durable is answered", "pages are not numbered", "an event that has come makes those below it known")
+QUICKLY_CAUGHT = (
+    "what is not durable is answered",
+    "pages are not numbered",
+    "an event that has come makes those below it known",
+    "a charger moves in the middle of a turn",
+)
 
 
 @pytest.fixture(autouse=True)
@@ -51,10 +58,27 @@ def test_the_seeds_do_all_that_can_happen() -> None:
         "Postgres",
         "taken for dead",
         "what Postgres refuses",
+        "hands slots over",
     ):
         assert any(part in line for line in told), part
     counts = {name: sum(result.counts[name] for result in results) for name in results[0].counts}
-    assert all(counts[name] > 0 for name in ("stored_twice", "deduplicated", "calls", "credits", "poisoned")), counts
+    assert all(
+        counts[name] > 0 for name in ("stored_twice", "deduplicated", "calls", "calls_answered", "passed", "credits", "poisoned")
+    ), counts
+
+
+def test_the_first_breach_ends_the_seed_and_its_history(monkeypatch: pytest.MonkeyPatch) -> None:
+    def newest(mailbox: Mailbox[Any]) -> Any:
+        assert mailbox.queue is not None
+        message = mailbox.queue.pop()
+        mailbox.queue = mailbox.queue or None
+        return message
+
+    monkeypatch.setattr(Mailbox, "take", newest)
+    result = next(result for seed in range(1, 25) if (result := run_seed(seed)).failures)
+    (failure,) = result.failures
+    assert "is answered after what was asked later" in failure
+    assert result.history[-1] == f"{result.seconds:9.3f} s  BROKEN: {failure}"
 
 
 @pytest.mark.parametrize("mutant", [each for each in MUTANTS if each.name in QUICKLY_CAUGHT], ids=lambda mutant: mutant.name)

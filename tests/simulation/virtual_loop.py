@@ -1,38 +1,58 @@
 """An asyncio loop whose clock jumps: when nobody has anything to do, it is at once as late as the next timer.
 
 Nothing sleeps and no socket is read, so an hour takes as long as what happens in it, and the same seed gives the same order of events.
+Timers wait in a heap of plain tuples, which C compares; asyncio's own compares handles in Python, a tenth of all the time.
 """
 
 import asyncio
-import selectors
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
+from contextvars import Context
+from heapq import heappop, heappush
 from typing import Any, TypeVar
 
 Result = TypeVar("Result")
 
 
-class _Clock(selectors.DefaultSelector):
-    """A selector that never waits: it moves its clock to where the loop would have waited until."""
-
-    now = 0.0
-
-    def select(self, timeout: float | None = None) -> list[Any]:
-        if timeout is None:
-            raise RuntimeError("everybody waits and nothing is due: the simulation would stand still for ever")
-        self.now += max(0.0, timeout)
-        return []
-
-
 class VirtualLoop(asyncio.SelectorEventLoop):
-    """Begins at 0 s."""
+    """Begins at 0 s. Its `_run_once` is that of asyncio without a selector, which nothing here would ever wake."""
 
     def __init__(self) -> None:
-        self._virtual = _Clock()
-        super().__init__(self._virtual)
+        self._now = 0.0
+        self._timers: list[tuple[float, int, asyncio.TimerHandle]] = []
+        self._numbers = 0
+        super().__init__()
 
     def time(self) -> float:
         """Seconds since the beginning."""
-        return self._virtual.now
+        return self._now
+
+    def call_at(self, when: float, callback: Callable[..., object], *args: Any, context: Context | None = None) -> asyncio.TimerHandle:
+        """As asyncio's; of one moment whoever came first."""
+        timer = asyncio.TimerHandle(when, callback, args, self, context)
+        self._numbers += 1
+        heappush(self._timers, (when, self._numbers, timer))
+        return timer
+
+    def call_later(
+        self, delay: float, callback: Callable[..., object], *args: Any, context: Context | None = None
+    ) -> asyncio.TimerHandle:
+        """As asyncio's."""
+        return self.call_at(self._now + delay, callback, *args, context=context)
+
+    def _run_once(self) -> None:
+        ready, timers = self._ready, self._timers  # type: ignore[attr-defined]
+        if not ready:
+            while timers and timers[0][2].cancelled():
+                heappop(timers)
+            if not timers:
+                raise RuntimeError("everybody waits and nothing is due: the simulation would stand still for ever")
+            self._now = max(self._now, timers[0][0])
+        while timers and timers[0][0] <= self._now:
+            ready.append(heappop(timers)[2])
+        for _ in range(len(ready)):
+            handle = ready.popleft()
+            if not handle.cancelled():
+                handle._run()
 
 
 def run(main: Coroutine[Any, Any, Result]) -> Result:
