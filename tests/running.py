@@ -37,6 +37,7 @@ Q = TypeVar("Q", bound=Request)
 R = TypeVar("R", bound=Response)
 
 START_S = 30.0
+HANGS_S = 120.0  # no command takes so long, not even a rollout on a busy machine
 PR_SET_PDEATHSIG = 1
 
 
@@ -109,7 +110,7 @@ class RunningCpms:
     def cli(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """A command of the CLI, run in the directory of the stack."""
         command = [sys.executable, "-m", "cpms_actors.cli.main", *arguments]
-        return subprocess.run(command, cwd=self.directory, capture_output=True, text=True, timeout=30, check=False)
+        return subprocess.run(command, cwd=self.directory, capture_output=True, text=True, timeout=HANGS_S, check=False)
 
     def add_charger(self, identity: str, password: str | None = None, profile: int = 1) -> None:
         profile = profile if password is not None else 0
