@@ -5,7 +5,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,18 +18,13 @@ from cpms_actors.node import ready
 
 WORKER = ("worker", "--name", "w")
 POOLS = [("pool", name) for name in ("session", "tariff", "operations")]
+SESSION, TARIFF, OPERATIONS = POOLS
+# Who starts at one time, each on a way of its own, and what it says first of all that NATS does not answer.
 STARTING = [
-    # what starts, and what it says first of all that NATS does not answer
-    (WORKER, b"CONNECT {"),
-    (WORKER, b"$JS.API.STREAM.INFO.CPMS_JOURNAL"),
-    (WORKER, b"KV_CPMS_LIVE"),
-    (WORKER, b"member."),
-    (POOLS[0], b"CONNECT {"),
-    (POOLS[0], b"$JS.API.STREAM.INFO.CPMS_JOURNAL"),
-    (POOLS[0], b"SUB cpms.session"),
-    (POOLS[1], b"CONNECT {"),
-    (POOLS[2], b"KV_CPMS_REGISTRY"),
-    (POOLS[2], b"SUB cpms.admin"),
+    {WORKER: b"CONNECT {", SESSION: b"CONNECT {", TARIFF: b"CONNECT {"},
+    {WORKER: b"$JS.API.STREAM.INFO.CPMS_JOURNAL", SESSION: b"$JS.API.STREAM.INFO.CPMS_JOURNAL", OPERATIONS: b"KV_CPMS_REGISTRY"},
+    {WORKER: b"KV_CPMS_LIVE", SESSION: b"SUB cpms.session", OPERATIONS: b"SUB cpms.admin"},
+    {WORKER: b"member."},
 ]
 NOTICED_S_MAX = 5.0
 
@@ -38,6 +33,7 @@ class Process:
     """A process of ours on a NATS at this port, and what it has said so far."""
 
     def __init__(self, command: tuple[str, ...], port: int, postgres: Postgres, folder: Path) -> None:
+        folder.mkdir()
         self._log = folder / "log"
         settings = {
             "CPMS_NATS_URL": f"nats://127.0.0.1:{port}",
@@ -82,41 +78,50 @@ def running(command: tuple[str, ...], port: int, postgres: Postgres, folder: Pat
         begun.process.wait(20)
 
 
-def named(value: Any) -> str:
-    return value.decode() if isinstance(value, bytes) else " ".join(value[:2])
-
-
-@pytest.mark.parametrize(("command", "word"), STARTING, ids=named)
+@pytest.mark.parametrize("starting", STARTING, ids=("connecting", "opening", "subscribing", "joining"))
 def test_who_starts_while_nats_is_frozen_waits_and_says_so(
-    nats_server: Any, postgres: Postgres, tmp_path: Path, command: tuple[str, ...], word: bytes
+    nats_server: Any, postgres: Postgres, tmp_path: Path, starting: dict[tuple[str, ...], bytes]
 ) -> None:
-    with way_to("127.0.0.1", nats_server.port, word) as way, running(command, way.port, postgres, tmp_path) as begun:
+    with ExitStack() as stack:
+        ways = [stack.enter_context(way_to("127.0.0.1", nats_server.port, word)) for word in starting.values()]
+        processes = [
+            stack.enter_context(running(command, way.port, postgres, tmp_path / command[1]))
+            for command, way in zip(starting, ways, strict=True)
+        ]
         try:
-            assert way.interrupted.wait(30)
-            begun.until("warning")
+            assert all(way.interrupted.wait(30) for way in ways)
+            for process in processes:
+                process.until("warning")
             time.sleep(6)  # longer than any answer is waited for
-            assert begun.process.poll() is None, begun.said()
-            assert ready.LINE not in begun.said()
+            for process in processes:
+                assert process.process.poll() is None, process.said()
+                assert ready.LINE not in process.said()
         finally:
-            way.restore()
-        begun.until(ready.LINE)
-        assert "Traceback" not in begun.said()
-        assert "child_restarting" not in begun.said()
+            for way in ways:
+                way.restore()
+        for process in processes:
+            process.until(ready.LINE)
+            assert "Traceback" not in process.said()
+            assert "child_restarting" not in process.said()
 
 
-@pytest.mark.parametrize("command", [WORKER, *POOLS], ids=named)
 def test_whoever_is_cut_off_from_nats_notices_within_five_seconds_and_goes_on_afterwards(
-    nats_server: Any, postgres: Postgres, tmp_path: Path, command: tuple[str, ...]
+    nats_server: Any, postgres: Postgres, tmp_path: Path
 ) -> None:
-    with way_to("127.0.0.1", nats_server.port) as way, running(command, way.port, postgres, tmp_path) as begun:
-        begun.until(ready.LINE)
+    with way_to("127.0.0.1", nats_server.port) as way, ExitStack() as stack:
+        commands = [WORKER, *POOLS]
+        processes = [stack.enter_context(running(command, way.port, postgres, tmp_path / command[1])) for command in commands]
+        for process in processes:
+            process.until(ready.LINE)
         way.interrupt()
         began = time.monotonic()
         try:
-            begun.until("nats_disconnected")
+            for process in processes:
+                process.until("nats_disconnected")
             assert time.monotonic() - began < NOTICED_S_MAX
         finally:
             way.restore()
-        begun.until("nats_reconnected")
-        assert begun.process.poll() is None
-        assert "Traceback" not in begun.said()
+        for process in processes:
+            process.until("nats_reconnected")
+            assert process.process.poll() is None
+            assert "Traceback" not in process.said()
