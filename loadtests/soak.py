@@ -142,7 +142,7 @@ def _progress(number: int, sample: Sample) -> None:
 def _arguments() -> Asked:
     parser = argparse.ArgumentParser(prog="soak", description="Traffic and reconnections, and whether memory and files stay flat.")
     parser.add_argument("--minutes", type=Whole(1, MINUTES_MAX), default=10, help="[default: 10]")
-    parser.add_argument("--chargers", type=Whole(2, CHARGERS_MAX), default=600, help="[default: 600]")
+    parser.add_argument("--chargers", type=Whole(2, CHARGERS_MAX), default=300, help="[default: 300]")
     parser.add_argument("--workers", type=Whole(1, WORKERS_MAX), default=2, help="[default: 2]")
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout and nothing else")
     asked = parser.parse_args()

@@ -54,17 +54,19 @@ def test_a_leak_that_makes_up_the_bound_in_a_third_is_found_through_noise_and_no
 
 
 @pytest.mark.parametrize(
-    ("base", "part_mib", "found"),
+    ("name", "base", "part_mib", "found"),
     [
-        (50.0, 2.9, False),
-        (50.0, 3.1, True),  # 3 MiB
-        (200.0, 5.9, False),
-        (200.0, 6.5, True),  # 3 % of what the second part held, which was more than at first
-        (50.0, -20.0, False),
+        ("worker-1", 50.0, 2.9, False),
+        ("worker-1", 50.0, 3.1, True),  # 3 MiB
+        ("worker-1", 200.0, 5.9, False),
+        ("worker-1", 200.0, 6.5, True),  # 3 % of what the second part held, which was more than at first
+        ("worker-1", 50.0, -20.0, False),
+        ("nats-server", 50.0, 15.9, False),
+        ("nats-server", 50.0, 16.1, True),  # its buffers
     ],
 )
-def test_how_much_memory_is_growth(base: float, part_mib: float, found: bool) -> None:
-    assert bool(not_flat(series(lambda cycle: base + part_mib * cycle / PART))) == found
+def test_how_much_memory_is_growth(name: str, base: float, part_mib: float, found: bool) -> None:
+    assert bool(not_flat(series(lambda cycle: base + part_mib * cycle / PART, name=name))) == found
 
 
 def test_warming_up_is_no_growth_and_nor_is_a_moment() -> None:
@@ -74,9 +76,12 @@ def test_warming_up_is_no_growth_and_nor_is_a_moment() -> None:
 
 @pytest.mark.parametrize("period", range(2, PART // 2 + 1))
 def test_a_heap_that_fills_and_is_collected_is_flat_and_one_that_also_grows_is_not(period: int) -> None:
-    heap = series(lambda cycle: 20.0 + 10.0 * (cycle % period) / period, name="nats-server")
-    assert not_flat(heap) == []
-    assert not_flat(series(lambda cycle: 20.0 + 10.0 * (cycle % period) / period + cycle, name="nats-server")) != []
+    def heap(cycle: int) -> float:
+        return 20.0 + 10.0 * (cycle % period) / period
+
+    for name, growth_mib in (("worker-1", 1), ("nats-server", 2)):  # in a cycle
+        assert not_flat(series(heap, name=name)) == []
+        assert not_flat(series(lambda cycle, each=growth_mib: heap(cycle) + each * cycle, name=name)) != []  # type: ignore[misc]
 
 
 @pytest.mark.parametrize(
