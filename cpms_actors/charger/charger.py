@@ -182,8 +182,7 @@ class Charger:
         return [asked for asked in self._calls if not asked.id or (outstanding is not None and outstanding.id == asked.id)]
 
     def take_over(self, moved: Moved) -> list[OpenCall]:
-        """Begin where the worker before stopped. The calls that somebody waits for are to be gone on with (`go_on`), each in a task,
-        once the line is here."""
+        """Begin where the worker before stopped. The calls that somebody waits for are to be gone on with (`go_on`), each in a task."""
         self.actor = self._new_actor(self._office.decode_live(moved.live))
         self.connection = moved.connection
         conversation = self.conversation = Conversation(moved.version, lenient=moved.lenient)
@@ -453,7 +452,7 @@ class Charger:
     async def go_on(self, asked: OpenCall) -> CallAnswer | None:
         """Wait for the turn of a call that was admitted, send it unless it was sent before the charger came here, wait for its answer.
 
-        As `call`.
+        One that has come here before its line waits for that first. As `call`.
         """
         line, answer = self.line, None
         timeout_s = max(0, asked.until - self._office.clock()) / 1000
@@ -461,6 +460,9 @@ class Charger:
         try:
             with anyio.move_on_after(timeout_s) as scope:
                 asked.scope = scope
+                if self._arrival is not None:
+                    await self._wait_for_line(self._arrival, min(timeout_s, ARRIVAL_S))
+                    line = self.line
                 while self._calls[0] is not asked:
                     await asked.turn.wait()
                 if not asked.id:

@@ -35,8 +35,8 @@ class Line:
 
     __slots__ = ("_charger", "_moved", "connection", "remote", "send", "version")
 
-    def __init__(self, charger: Owner, version: str, remote: str, moved: Callable[[], None] | None = None) -> None:
-        """`moved`: it has been open already, in another process, and this is called when it is here."""
+    def __init__(self, charger: Owner, version: str, remote: str, *, moved: bool = False) -> None:
+        """`moved`: it has been open already, in another process."""
         self._charger = charger
         self._moved = moved
         self.remote = remote
@@ -48,12 +48,10 @@ class Line:
         """The handshake is done."""
         self.connection = connection
         self.send = connection.send
-        if self._moved is None:
-            self._charger.opened(self, self.remote)
-        else:
+        if self._moved:
             self._charger.continued(self)
-            self._moved()
-            self._moved = None
+        else:
+            self._charger.opened(self, self.remote)
 
     def on_text(self, text: bytes) -> None:
         """One text message. What comes late on a line that another has replaced is not listened to."""

@@ -246,9 +246,9 @@ class Worker:
         if charger is None or mover is None or charger.line is not None or charger.actor.busy:  # gone, or connected anew meanwhile
             passed.close()
             return
-        calls = charger.take_over(moved)
+        self._desk.go_on(charger, charger.take_over(moved))
         charger.expect()
-        line = Line(charger, moved.version, moved.remote, lambda: self._desk.go_on(charger, calls))
+        line = Line(charger, moved.version, moved.remote, moved=True)
         mover.resume(passed, line, f"ocpp{moved.version}", moved.agreement)
 
     def _behaviour(self, tenant: Tenant) -> Behaviour:

@@ -22,8 +22,8 @@ class Arriving(Wire):
         moved = before.charger.moving(1, "")
         assert moved is not None
         before.charger.parted()
-        here.charger.take_over(moved)
-        self.line = Line(here.charger, "1.6", "test", lambda: None)
+        self.calls = here.charger.take_over(moved)
+        self.line = Line(here.charger, "1.6", "test", moved=True)
 
     def arrive(self) -> None:
         self.line.on_open(self)
@@ -81,3 +81,35 @@ async def test_a_call_is_refused_soon_when_the_connection_does_not_come(autojump
     assert answer is not None
     assert (answer.kind, answer.code) == ("failed", commands.NOT_CONNECTED)
     assert trio.current_time() == pytest.approx(ARRIVAL_S, abs=0.1)
+
+
+@pytest.mark.trio
+async def test_a_call_that_came_along_is_answered_when_the_connection_does_not_come_and_keeps_no_other_waiting(
+    autojump_clock: Any,
+) -> None:
+    """Its charger has gone while it was on its way."""
+    before, here = Bench(), Bench()
+    answers: list[CallAnswer | None] = []
+    async with trio.open_nursery() as asking:
+        sent = before.connect()
+        asking.start_soon(before.charger.call, "ClearCache", b"{}", 60.0, "inbox")
+        await trio.testing.wait_all_tasks_blocked()
+        assert len(sent.sent) == 1
+        moved = before.charger.moving(1, "")
+        assert moved is not None
+        before.charger.parted()
+    (asked,) = here.charger.take_over(moved)
+
+    async def go_on() -> None:
+        answers.append(await here.charger.go_on(asked))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(go_on)
+    assert [answer and (answer.kind, answer.code) for answer in answers] == [("failed", commands.DISCONNECTED)]
+    assert trio.current_time() == pytest.approx(ARRIVAL_S, abs=0.1)
+    wire = here.connect()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(here.charger.call, "ClearCache", b"{}", 5.0)
+        await trio.testing.wait_all_tasks_blocked()
+        (call,) = wire.sent
+        wire.say(3, call[1], {"status": "Accepted"})

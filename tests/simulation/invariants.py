@@ -51,13 +51,16 @@ class Asked:
         self._places += 1
         self._open[id_] = None if id_ in self._open else (self._places, action)
 
-    def answers(self, id_: bytes) -> tuple[bytes, bool]:
-        """The action that is answered, "" for what was asked twice, and whether it is its turn."""
+    def answers(self, id_: bytes, *, again: bool) -> tuple[bytes, bool]:
+        """The action that is answered, "" for what was asked twice, and whether it is its turn. `again`: it was answered before, on
+        another connection, and what is remembered waits for nobody."""
         asked = self._open.pop(id_, None)
         if asked is None or id_ in self._answered:
             return b"", True
         self._answered.add(id_)
         place, action = asked
+        if again:
+            return action, True
         in_order, self._last = place > self._last, max(place, self._last)
         return action, in_order
 
@@ -74,6 +77,7 @@ class Watch:
         self._pages: dict[tuple[str, int], tuple[int, bytes]] = {}  # the newest of a writer and lane
         self._numbers: dict[tuple[int, int], int] = {}  # the last event of a slot and epoch
         self._told: set[tuple[str, str]] = set()  # charger and message id of what is in the journal
+        self._answered: set[tuple[str, bytes]] = set()  # charger and message id
         self._epochs: dict[int, int] = {}  # the newest owner that has spoken of a slot
         self._connections: dict[str, list[Told]] = {}  # by the newest owners
         self._sessions: dict[str, set[int]] = {}
@@ -91,7 +95,8 @@ class Watch:
     def answered(self, identity: str, asked: Asked, text: bytes) -> None:
         """A worker answers a charger."""
         id_ = text.split(b'"', 2)[1]
-        action, in_order = asked.answers(id_)
+        action, in_order = asked.answers(id_, again=(identity, id_) in self._answered)
+        self._answered.add((identity, id_))
         if not in_order:
             self.breach(f"{identity}: {action.decode()} {id_.decode()} is answered after what was asked later")
         if action in MONEY and (identity, id_.decode()) not in self._told:

@@ -10,7 +10,7 @@ way goes on arriving where it was sent.
 import asyncio
 import json
 from collections import Counter, deque
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from contextlib import suppress
 from random import Random
 from typing import Any
@@ -417,19 +417,16 @@ class Worker:
         if charger.line is not None or charger.actor.busy:
             passed.close()
             return
-        calls = charger.take_over(moved)
+        for asked in charger.take_over(moved):
+            self._system.spawn(self._wait_for(charger, asked))
         charger.expect()
-        line = Line(charger, moved.version, moved.remote, lambda: self._go_on(charger, calls))
+        line = Line(charger, moved.version, moved.remote, moved=True)
         self._system.loop.call_later(self._system.chance.uniform(*RESUMED_S), self._resume, passed.socket, charger, line)
 
     def _resume(self, socket: Socket, charger: Charger, line: Line) -> None:
         if not self.wire.dead and socket.server_open:
             End(self._system, socket, self, line).open()
             self._system.watch.arrives(charger, socket.asked)
-
-    def _go_on(self, charger: Charger, calls: list[OpenCall]) -> None:
-        for asked in calls:
-            self._system.spawn(self._wait_for(charger, asked))
 
     async def _wait_for(self, charger: Charger, asked: OpenCall) -> None:
         answer = await charger.go_on(asked)
@@ -464,14 +461,14 @@ class Calls:
         inbox, now = system.new_id(), system.loop.time()
         self._waiting[inbox] = (now + CALL_S, system.loop.create_future())
         self.asked += 1
-        disturbed = system.disturbances, system.broker.down
+        disturbed = system.disturbed(), system.broker.down
         system.spawn(self._call(identity, inbox))
         try:
             async with asyncio.timeout(CALL_S + 1):
                 answer = await self._waiting[inbox][1]
         except TimeoutError:
             self.told["no word"] += 1
-            if disturbed == (system.disturbances, False):
+            if disturbed == (system.disturbed(), False):
                 system.watch.breach(f"{identity}: whoever asked was told nothing, and nobody has died")
         else:
             self.told[answer.code or answer.kind] += 1
@@ -564,15 +561,15 @@ async def _nobody_waits() -> None:
     """For a doorbell: the tariff pool looks every second."""
 
 
-async def refolded(broker: Broker) -> Ledger:
-    """What the journal says when it is folded once, from its beginning and without a fault."""
+async def refolded(broker: Broker, ends: Mapping[int, int]) -> Ledger:
+    """What the journal says up to these ends of its lanes, when it is folded once, from its beginning and without a fault."""
     ledger, chance = Ledger(), Random(0)
     wire = Wire(chance, Faults())
     for number in range(LANES):
         claim = Claim(number, ledger.claim(number) or 0)
         lane = Lane(claim, Pages(broker, wire, chance), Postgres(ledger, wire, chance), _nobody_waits, clock=lambda: 0.0)
         await lane.recall()
-        while pages := broker.after(number, lane.statistics.offset, 64):
+        while pages := [page for page in broker.after(number, lane.statistics.offset, 64) if page.stream_seq <= ends[number]]:
             await lane.fold_pages(pages)
     return ledger
 
@@ -719,6 +716,10 @@ class System:
         for slot in slots:
             self.owners[slot] = worker
         worker.claim(slots)
+
+    def disturbed(self) -> int:
+        """How often a worker has died, or a connection that was passed on was closed because its slot did not follow in time."""
+        return self.disturbances + sum(worker.place._unclaimed for worker in self.workers)
 
     async def hand_over(self, giver: Worker, heir: Worker, slots: Iterable[int]) -> None:
         """Slots and their open connections go to a sibling, one after the other, as bus.slots.Leases has it done."""
