@@ -310,8 +310,14 @@ MUTANTS = (
     Mutant(
         "a call does not wait for a connection on its way",
         "cpms_actors/charger/charger.py",
-        "        if self._arrival is not None:\n",
-        "        if False:\n",
+        "        until = office.clock() + round(timeout_s * 1000)\n        if self._arrival is not None:\n",
+        "        until = office.clock() + round(timeout_s * 1000)\n        if False:\n",
+    ),
+    Mutant(
+        "a call that came along does not wait for its connection",
+        "cpms_actors/charger/charger.py",
+        "                asked.scope = scope\n                if self._arrival is not None:\n",
+        "                asked.scope = scope\n                if False:\n",
     ),
     Mutant(
         "an actor that was resumed leaves its mailbox alone",
