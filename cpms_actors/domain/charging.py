@@ -287,7 +287,6 @@ _FOLDS: Final[dict[type, Callable[..., Outcome]]] = {
     TransactionAnswered: _fold_answered,
     Metered: _fold_metered,
 }
-FOLDED: Final = frozenset(_FOLDS)
 """The bodies that `fold` understands."""
 
 

@@ -20,7 +20,7 @@ from cpms_actors.bus.verbs_fleet import ChargerCall
 from cpms_actors.domain.asking import AGAIN_MS_MAX, NEVER, Asked, Missing, Step, after, next_step
 from cpms_actors.domain.events import TransactionAnswered
 from cpms_actors.observe import logs
-from cpms_actors.pools.operations_calls import call
+from cpms_actors.pools.calling import call
 from cpms_actors.store.silence import Doubtful
 
 log = logs.get("session")

@@ -31,7 +31,6 @@ from cpms_actors.bus.verbs import Failure
 from cpms_actors.bus.verbs_words import Request
 from cpms_actors.observe import logs
 from cpms_actors.pools import (
-    operations_calls,
     operations_chargers,
     operations_ledger,
     operations_nodes,
@@ -40,7 +39,7 @@ from cpms_actors.pools import (
     operations_tenants,
     operations_tokens,
 )
-from cpms_actors.pools.operations_calls import ChargerRefused
+from cpms_actors.pools.calling import ChargerRefused
 from cpms_actors.pools.operations_desk import Desk, Handler
 from cpms_actors.pools.operations_mirror import Mirror
 from cpms_actors.pools.operations_requests import explain_invalid
@@ -54,7 +53,6 @@ REQUESTS_MAX: Final = 64
 HANDLERS: Final[dict[str, Handler]] = {
     **operations_tenants.HANDLERS,
     **operations_chargers.HANDLERS,
-    **operations_calls.HANDLERS,
     **operations_tokens.HANDLERS,
     **operations_ledger.HANDLERS,
     **operations_parked.HANDLERS,

@@ -1,4 +1,4 @@
-"""The verbs of chargers, but for the call that goes to the charger itself (operations_calls)."""
+"""The verbs of chargers."""
 
 from typing import Final
 
@@ -7,6 +7,7 @@ from msgspec.structs import asdict, replace
 from cpms_actors.base.errors import OperatorError
 from cpms_actors.base.ids import lane_of, slot_of
 from cpms_actors.base.time import to_datetime
+from cpms_actors.bus.verbs_fleet import ChargerAnswer, ChargerCall
 from cpms_actors.bus.verbs_registry import (
     ChargerAdd,
     ChargerDetail,
@@ -18,6 +19,7 @@ from cpms_actors.bus.verbs_registry import (
     ConnectorView,
 )
 from cpms_actors.domain.access import credential_digest
+from cpms_actors.pools.calling import call
 from cpms_actors.pools.operations_desk import Desk, Handler, next_of, require_tenant
 from cpms_actors.pools.operations_tenants import changes_of, unknown_site
 from cpms_actors.store import chargers, sites
@@ -96,11 +98,19 @@ async def charger_list(desk: Desk, request: ChargerList) -> ChargerPage:
     return ChargerPage(chargers=[_view(row) for row in rows], next=next_of(rows, request.limit, "identity"))
 
 
+async def charger_call(desk: Desk, request: ChargerCall) -> ChargerAnswer:
+    """Have a worker ask it (calling.py)."""
+    async with desk.database.transaction((request.tenant,)) as connection:
+        await require_charger(connection, request.tenant, request.charger)
+    return await call(desk.client, request)
+
+
 HANDLERS: Final[dict[str, Handler]] = {
     "charger.add": charger_add,
     "charger.set": charger_set,
     "charger.show": charger_show,
     "charger.list": charger_list,
+    "charger.call": charger_call,
 }
 
 

@@ -3,7 +3,6 @@
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any
 
-import anyio
 import msgspec
 import pytest
 from nats.aio.client import Client
@@ -13,6 +12,7 @@ from cpms_actors.bus import client as bus
 from cpms_actors.bus import subjects
 from cpms_actors.bus.journal import ensure_stream
 from cpms_actors.pools import operations
+from tests.pools.running_pool import running
 from tests.pools.sweeping import World, worlds
 
 
@@ -43,17 +43,8 @@ async def ask(operations_settings: Settings, client: Client) -> AsyncIterator[Ca
         reply = msgspec.json.decode(message.data)
         return reply["ok"] if "ok" in reply else reply["error"]
 
-    async with anyio.create_task_group() as group:
-        started = anyio.Event()
-
-        async def serve() -> None:
-            await operations.run(operations_settings, started=started.set)
-
-        group.start_soon(serve)
-        with anyio.fail_after(20):
-            await started.wait()
+    async with running(operations.run, operations_settings):
         yield asked
-        group.cancel_scope.cancel()
 
 
 @pytest.fixture

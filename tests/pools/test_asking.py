@@ -27,9 +27,10 @@ from cpms_actors.domain.events import (
 )
 from cpms_actors.pools import session
 from cpms_actors.pools.asking import ANSWER_S, AT_ONCE_MAX, ROUND_MAX, Counts
-from cpms_actors.pools.operations_calls import ANSWER_MARGIN_S
+from cpms_actors.pools.calling import ANSWER_MARGIN_S
 from cpms_actors.pools.sweeper import LOOK_S, LOOKS_APART_MS_MAX, Sweeper
 from cpms_actors.store.database import open_database
+from tests.pools.running_pool import running
 from tests.pools.sweeping import LOOK, MIN, T0, H, S, World, meter, start, status
 
 pytestmark = pytest.mark.anyio
@@ -391,21 +392,13 @@ async def test_the_session_pool_asks_and_counts_what_it_asked(
     now = int(time() * 1000)
     stations.say(queued=False)
     await world.hear(Connected("2.1"), started(), updated(2, now), at=now)
-    async with anyio.create_task_group() as group:
-        up = anyio.Event()
-
-        async def run() -> None:
-            await session.run(settings, started=up.set)
-
-        group.start_soon(run)
+    async with running(session.run, settings):
         with anyio.fail_after(30):
-            await up.wait()
             while await world.ask("SELECT flags FROM sessions") != [("lost",)]:
                 await anyio.sleep(0.05)
         answer = await world.bus.request(questions.STATUS_SUBJECT, b"", timeout=8)
         said = questions.STATUS_ANSWER.decode(answer.data)
         assert (said.asked, said.unanswered, said.lost, said.postponed, said.endless) == (1, 0, 1, 0, 0)
-        group.cancel_scope.cancel()
     assert len(stations.asked) == 1
 
 

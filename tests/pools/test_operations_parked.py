@@ -1,7 +1,6 @@
 """Parked messages on real servers: explained, replayed through the journal exactly once, discarded with a reason, and all audited."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
 from itertools import count
 from typing import Any, TypeAlias
 
@@ -30,6 +29,7 @@ from cpms_actors.domain.events import (
     TransactionUpdated,
 )
 from cpms_actors.pools import session
+from tests.pools.running_pool import running
 
 Ask = Callable[..., Awaitable[Any]]
 Owner: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
@@ -49,26 +49,10 @@ async def owner(operations_settings: Settings) -> AsyncIterator[Owner]:
     await connection.close()
 
 
-@asynccontextmanager
-async def folding(settings: Settings) -> AsyncIterator[None]:
-    """A session pool."""
-    async with anyio.create_task_group() as group:
-        up = anyio.Event()
-
-        async def run() -> None:
-            await session.run(settings, started=up.set)
-
-        group.start_soon(run)
-        with anyio.fail_after(30):
-            await up.wait()
-        yield
-        group.cancel_scope.cancel()
-
-
 @pytest.fixture
 async def pool(ask: Ask, operations_settings: Settings) -> AsyncIterator[None]:
     """A session pool beside the operations pool that answers."""
-    async with folding(operations_settings):
+    async with running(session.run, operations_settings):
         yield
 
 
@@ -236,7 +220,7 @@ async def test_the_journal_read_into_an_empty_database_tells_the_same_sessions_r
     restored = msgspec.structs.replace(operations_settings, postgres=fresh_postgres())
     other = await asyncpg.connect(restored.postgres.owner_dsn)
     try:
-        async with folding(restored):
+        async with running(session.run, restored):
             await settled(client, other, charger)
             assert await rows(other, charger) == await rows(owner, charger)
     finally:

@@ -1,7 +1,6 @@
 """The session pool as processes run it: answers, lanes shared and taken over, and outages waited out."""
 
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
 from itertools import count
 from typing import Any
 
@@ -20,6 +19,7 @@ from cpms_actors.domain.access import Verdict
 from cpms_actors.domain.events import Event, IdToken, Page, TransactionEnded, TransactionStarted
 from cpms_actors.pools import session
 from cpms_actors.store.database import Database, open_database
+from tests.pools.running_pool import running
 
 pytestmark = pytest.mark.anyio
 T0 = 1_700_000_000_000
@@ -43,22 +43,6 @@ async def bus(pool_settings: Settings) -> AsyncIterator[Client]:
 async def database(pool_settings: Settings) -> AsyncIterator[Database]:
     async with open_database(pool_settings.postgres) as database:
         yield database
-
-
-@asynccontextmanager
-async def running(settings: Settings) -> AsyncIterator[Callable[[], None]]:
-    """A pool; the function stops it before the block ends."""
-    async with anyio.create_task_group() as group:
-        up = anyio.Event()
-
-        async def run() -> None:
-            await session.run(settings, started=up.set)
-
-        group.start_soon(run)
-        with anyio.fail_after(20):
-            await up.wait()
-        yield group.cancel_scope.cancel
-        group.cancel_scope.cancel()
 
 
 async def authorize(bus: Client, token: str, tenant: str = "default") -> Verdict:
@@ -105,7 +89,7 @@ async def owners(database: Database) -> dict[str, int]:
 async def test_workers_get_verdicts_and_transaction_ids(pool_settings: Settings, bus: Client, database: Database) -> None:
     async with database.transaction(["default"]) as connection:
         await connection.execute("INSERT INTO tokens (tenant_id, id, group_id) VALUES ('default', 'good', 'G')")
-    async with running(pool_settings):
+    async with running(session.run, pool_settings):
         found: dict[str, Verdict] = {}
 
         async def note(token: str) -> None:
@@ -130,7 +114,7 @@ async def test_ended_sessions_ring_the_tariff_pool_and_show_in_the_status(
 ) -> None:
     bell = await bus.subscribe(subjects.doorbell("tariff"))
     await subscribed(bus)
-    async with running(pool_settings):
+    async with running(session.run, pool_settings):
         await journal(bus, "CP1", "CP2", "CP3")
         await bell.next_msg(timeout=10)
         await until(lambda: _is(_folded(bus), 6))
@@ -147,9 +131,9 @@ async def test_processes_share_the_lanes_and_take_over_those_of_one_that_stops(
     pool_settings: Settings, bus: Client, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("cpms_actors.pools.claims.RENEW_S", 0.1)
-    async with running(pool_settings) as stop_first:
+    async with running(session.run, pool_settings) as stop_first:
         assert list((await owners(database)).values()) == [LANES]
-        async with running(pool_settings):
+        async with running(session.run, pool_settings):
             await until(lambda: _is(_shares(database), [LANES // 2] * 2))
             await journal(bus, *(f"CP{n}" for n in range(20)))
             await until(lambda: _is(ended(database), 20))
@@ -164,7 +148,7 @@ async def test_while_postgres_is_down_questions_are_refused_at_once_and_the_lag_
     pool_settings: Settings, bus: Client, database: Database, postgres_server: Any
 ) -> None:
     """And when it is back, the fold catches up without help."""
-    async with running(pool_settings):
+    async with running(session.run, pool_settings):
         await journal(bus, "CP1")
         await until(lambda: _is(ended(database), 1))
         postgres_server.stop()

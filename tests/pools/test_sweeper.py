@@ -18,6 +18,7 @@ from cpms_actors.pools import session
 from cpms_actors.pools.sweeper import SETTLED_MS, Sweeper
 from cpms_actors.pools.tariff import Counts
 from cpms_actors.store.database import open_database
+from tests.pools.running_pool import running
 from tests.pools.sweeping import LOOK, MIN, T0, H, S, World, charging, meter, start, status, stop
 
 pytestmark = pytest.mark.anyio
@@ -320,19 +321,11 @@ async def test_the_session_pool_sweeps_and_counts_what_it_closed(
     monkeypatch.setitem(Sweeper.__init__.__kwdefaults__ or {}, "settled_ms", 0)
     await world.hear(start(), at=T0)
     await world.hear(meter(T0 + H, 5_000), at=T0 + H)
-    async with anyio.create_task_group() as group:
-        up = anyio.Event()
-
-        async def run() -> None:
-            await session.run(settings, started=up.set)
-
-        group.start_soon(run)
+    async with running(session.run, settings):
         with anyio.fail_after(30):
-            await up.wait()
             while await world.ask("SELECT version FROM sessions WHERE status = 'Ended'") != [(1,)]:
                 await anyio.sleep(0.05)
         answer = await world.bus.request(questions.STATUS_SUBJECT, b"", timeout=8)
         said = questions.STATUS_ANSWER.decode(answer.data)
         assert (said.failed_starts, said.endless) == (0, 1)
-        group.cancel_scope.cancel()
     assert await world.session() == ("Ended", 1, 4_000, "endless", "provisional")

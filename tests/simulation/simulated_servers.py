@@ -70,23 +70,12 @@ class Wire:
         return self._chance.uniform(*HOP_S)
 
 
-class Broker:
-    """The journal's stream and the bucket of checkpoints. While it is `down` nothing is stored and nothing is answered."""
+class Server:
+    """Whether a server is away, and how often it was: what was under way then is lost."""
 
-    STREAM = "the only one"
-
-    def __init__(self, chance: Random, faults: Faults) -> None:
+    def __init__(self) -> None:
         self.outages = 0
-        self.pages: dict[int, list[StoredPage]] = {lane: [] for lane in range(LANES)}
-        self.checkpoints: dict[str, tuple[int, bytes]] = {}
-        self.stored_twice = 0
-        self.deduplicated = 0
-        self.last_seq = 0
         self._down = False
-        self._news: asyncio.Future[None] | None = None
-        self._ids: dict[str, float] = {}
-        self._chance = chance
-        self._faults = faults
 
     @property
     def down(self) -> bool:
@@ -97,6 +86,30 @@ class Broker:
     def down(self, down: bool) -> None:
         self.outages += down
         self._down = down
+        self.changed()
+
+    def changed(self) -> None:
+        """It has gone or come."""
+
+
+class Broker(Server):
+    """The journal's stream and the bucket of checkpoints. While it is `down` nothing is stored and nothing is answered."""
+
+    STREAM = "the only one"
+
+    def __init__(self, chance: Random, faults: Faults) -> None:
+        super().__init__()
+        self.pages: dict[int, list[StoredPage]] = {lane: [] for lane in range(LANES)}
+        self.checkpoints: dict[str, tuple[int, bytes]] = {}
+        self.stored_twice = 0
+        self.deduplicated = 0
+        self.last_seq = 0
+        self._news: asyncio.Future[None] | None = None
+        self._ids: dict[str, float] = {}
+        self._chance = chance
+        self._faults = faults
+
+    def changed(self) -> None:
         self._tell()
 
     async def news(self) -> None:
@@ -318,11 +331,11 @@ class Rows(Struct):
     heard: dict[tuple[str, str], int] = {}
 
 
-class Ledger:
+class Ledger(Server):
     """The tables that the fold and the tariff pool write. While it is `down`, and in what was begun before, nothing is done."""
 
     def __init__(self) -> None:
-        self.outages = 0
+        super().__init__()
         self.lanes: dict[int, tuple[int, int]] = dict.fromkeys(range(LANES), (0, 0))  # epoch, stream_seq
         self.streams: dict[int, str] = dict.fromkeys(range(LANES), "")
         self.writers: dict[tuple[int, str], int] = {}
@@ -341,19 +354,8 @@ class Ledger:
         self.unpriced: list[str] = []
         self.rating: set[int] = set()  # sessions that a transaction of a tariff pool has claimed
         self._unrated: dict[int, Stored] = {}  # what has changed since it was rated: few of all
-        self._down = False
         self._ids = 0
         self._locked: dict[int, asyncio.Future[None]] = {}
-
-    @property
-    def down(self) -> bool:
-        """Whether it is away."""
-        return self._down
-
-    @down.setter
-    def down(self, down: bool) -> None:
-        self.outages += down
-        self._down = down
 
     def draw_id(self) -> int:
         """A session's id."""

@@ -516,14 +516,10 @@ class Calls:
             self._heard.add(inbox)
 
 
-class SessionPool:
-    """A process of the session pool that folds one lane: the real lane, on models of the journal's reading end and of Postgres.
+class Pool:
+    """A process of a pool. It dies at once, wherever it is: what it has committed and has not heard of is committed all the same."""
 
-    It dies at once, wherever it is: what it has committed and has not heard of is committed all the same.
-    """
-
-    def __init__(self, system: "System", lane: int) -> None:
-        self.lane = lane
+    def __init__(self, system: "System") -> None:
         self._system = system
         self._wire = Wire(system.chance, system.faults)
         self._task: asyncio.Task[Any] | None = None
@@ -538,6 +534,14 @@ class SessionPool:
         self._wire.dead = dead
         if self._task is not None:
             self._task.cancel()
+
+
+class SessionPool(Pool):
+    """A process of the session pool that folds one lane: the real lane, on models of the journal's reading end and of Postgres."""
+
+    def __init__(self, system: "System", lane: int) -> None:
+        super().__init__(system)
+        self.lane = lane
 
     async def run(self) -> None:
         system, ledger = self._system, self._system.ledger
@@ -574,25 +578,12 @@ async def refolded(broker: Broker, ends: Mapping[int, int]) -> Ledger:
     return ledger
 
 
-class TariffPool:
-    """A process of the tariff pool, which looks for ended sessions every second or so. It dies at once, wherever it is."""
+class TariffPool(Pool):
+    """A process of the tariff pool, which looks for ended sessions every second or so."""
 
     def __init__(self, system: "System") -> None:
-        self._system = system
-        self._wire = Wire(system.chance, system.faults)
+        super().__init__(system)
         self._tariff = tariff()
-        self._task: asyncio.Task[Any] | None = None
-
-    @property
-    def dead(self) -> bool:
-        """Whether the process has died."""
-        return self._wire.dead
-
-    @dead.setter
-    def dead(self, dead: bool) -> None:
-        self._wire.dead = dead
-        if self._task is not None:
-            self._task.cancel()
 
     async def run(self) -> None:
         self._task = asyncio.current_task()

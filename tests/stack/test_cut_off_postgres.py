@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-import anyio
 from msgspec.structs import replace
 from nats.aio.client import Client
 from partition import way_to
@@ -16,6 +15,7 @@ from cpms_actors.bus import client as bus
 from cpms_actors.bus import questions, subjects
 from cpms_actors.domain.events import IdToken
 from cpms_actors.pools import session
+from tests.pools.running_pool import running
 
 TOLD_S_MAX = 5.0
 
@@ -23,20 +23,12 @@ TOLD_S_MAX = 5.0
 @asynccontextmanager
 async def pool(settings: Settings) -> AsyncIterator[Client]:
     """A session pool, and a connection to ask it by."""
-    async with anyio.create_task_group() as group:
-        started = anyio.Event()
-
-        async def run() -> None:
-            await session.run(settings, started=started.set)
-
-        group.start_soon(run)
-        await started.wait()
+    async with running(session.run, settings):
         client = await bus.connect(settings.nats, "test")
         try:
             yield client
         finally:
             await bus.close(client)
-            group.cancel_scope.cancel()
 
 
 def test_a_question_about_a_token_is_answered_within_five_seconds_and_the_next_finds_postgres_again(

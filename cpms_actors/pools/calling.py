@@ -1,4 +1,4 @@
-"""The verb `charger.call`: an operator's action for a charger, by way of the worker that owns its slot."""
+"""An action for a charger, by way of the worker that owns its slot: an operator's, or one of ours (asking.py)."""
 
 from typing import Any, Final
 
@@ -11,8 +11,6 @@ from cpms_actors.base.errors import CpmsError, OperatorError, Unavailable
 from cpms_actors.base.ids import slot_of
 from cpms_actors.bus import commands, subjects
 from cpms_actors.bus.verbs_fleet import ChargerAnswer, ChargerCall
-from cpms_actors.pools.operations_chargers import require_charger
-from cpms_actors.pools.operations_desk import Desk, Handler
 
 ANSWER_MARGIN_S: Final = 5.0  # how much longer the pool waits for the worker than the worker for the charger
 
@@ -57,13 +55,6 @@ class ChargerRefused(CpmsError):
         self.details = details
 
 
-async def charger_call(desk: Desk, request: ChargerCall) -> ChargerAnswer:
-    """As `call`, for a charger that there is."""
-    async with desk.database.transaction((request.tenant,)) as connection:
-        await require_charger(connection, request.tenant, request.charger)
-    return await call(desk.client, request)
-
-
 async def call(client: Client, request: ChargerCall) -> ChargerAnswer:
     """Ask the worker that owns the charger's slot. Raises ChargerRefused for a CALLERROR, Unavailable when nobody could be asked."""
     tenant, charger = request.tenant, request.charger
@@ -82,9 +73,6 @@ async def call(client: Client, request: ChargerCall) -> ChargerAnswer:
     except NatsTimeoutError:
         raise Unavailable(f"the worker of slot {slot} did not answer; whether {charger!r} got {request.action} is unknown") from None
     return _answer(request, commands.ANSWER_DECODER.decode(reply.data))
-
-
-HANDLERS: Final[dict[str, Handler]] = {"charger.call": charger_call}
 
 
 def _answer(request: ChargerCall, answer: commands.CallAnswer) -> ChargerAnswer:
