@@ -287,7 +287,6 @@ _FOLDS: Final[dict[type, Callable[..., Outcome]]] = {
     TransactionAnswered: _fold_answered,
     Metered: _fold_metered,
 }
-"""The bodies that `fold` understands."""
 
 
 def _impossible(event: Event, at: int) -> bool:
