@@ -23,6 +23,7 @@ from msgspec import Struct
 from picows import WSError, WSFrame, WSHandshakeError, WSListener, WSMsgType, WSTransport, ws_connect
 
 from bench.processes import give_way, obey
+from bench.words import source
 from cpms_actors.simulator.charge_point import ChargePoint
 from cpms_actors.simulator.options import SUBPROTOCOLS, Close, Connect, Output, Send
 from loadtests.scenario import RUDE
@@ -37,11 +38,10 @@ _RESET: Final = struct.pack("ii", 1, 0)  # SO_LINGER: a close is a reset
 
 
 class Power(Struct, frozen=True, tag="power"):
-    """Turn `count` chargers on, the first of them CP`begin`; they connect from `source` with HTTP Basic authentication."""
+    """Turn `count` chargers on, the first of them CP`begin`; they connect with HTTP Basic authentication."""
 
     count: int
     begin: int
-    source: str
     password: str
     seconds: float
 
@@ -73,7 +73,7 @@ class _Charger(WSListener):
     def __init__(self, fleet: "_Fleet", order: Power, number: int) -> None:
         self._fleet = fleet
         self.point = ChargePoint(f"CP{number}", "1.6", (), RUDE)
-        self._source = order.source
+        self._source = (source(number), 0)
         credentials = b64encode(f"{self.point.identity}:{order.password}".encode()).decode()
         self._headers = {"Authorization": f"Basic {credentials}", "Sec-WebSocket-Protocol": SUBPROTOCOLS["1.6"]}
         self._transport: WSTransport | None = None
@@ -145,7 +145,7 @@ class _Charger(WSListener):
                 extra_headers=self._headers,
                 websocket_handshake_timeout=RUDE.call_timeout_s,
                 use_aiofastnet=False,  # its transports poll, and a poll of a socket that was reset has cost a whole storm (SIGABRT)
-                local_addr=(self._source, 0),
+                local_addr=self._source,
             )
         except WSHandshakeError as error:
             response = error.response

@@ -25,7 +25,7 @@ from picows import WSError, WSFrame, WSListener, WSMsgType, WSTransport, ws_conn
 from bench.day import Day, Refused, day
 from bench.processes import cpu_s, obey
 from bench.table import quantile_ms
-from bench.words import BOOT, HEARTBEAT, START, TOKEN, call, meter_values, stamp
+from bench.words import BOOT, HEARTBEAT, START, TOKEN, call, meter_values, source, stamp
 from supervisors.limits import raise_files
 
 T = TypeVar("T")
@@ -45,14 +45,14 @@ _HOLE: Final = "%s"  # for a moment, in a body that is made once
 class Connect(Struct, frozen=True, tag="connect"):
     """Open `count` more connections, booted; with `charging` also in a transaction, with a password by HTTP Basic authentication.
 
-    The first ever is called CP`begin`. `source` is the address to connect from: each has some 28,000 ports.
+    The first ever is called CP`begin`. `spread` over source addresses is what many need.
     """
 
     count: int
     charging: bool
     password: str = ""
     begin: int = 0
-    source: str = ""
+    spread: bool = False
 
 
 class Admit(Struct, frozen=True, tag="admit"):
@@ -329,9 +329,9 @@ class _Fleet:
         headers = {"Sec-WebSocket-Protocol": "ocpp1.6"}
         if order.password:
             headers["Authorization"] = f"Basic {b64encode(f'{identity}:{order.password}'.encode()).decode()}"
-        source = (order.source, 0) if order.source else None
+        local = (source(number), 0) if order.spread else None
         try:
-            _, charger = await ws_connect(lambda: _Charger(self), f"{self._url}/{identity}", extra_headers=headers, local_addr=source)
+            _, charger = await ws_connect(lambda: _Charger(self), f"{self._url}/{identity}", extra_headers=headers, local_addr=local)
         except (OSError, WSError) as error:
             raise LoadFailed(f"no connection: {error}") from None
         assert isinstance(charger, _Charger)

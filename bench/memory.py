@@ -23,7 +23,7 @@ from bench.load import Connect
 from bench.machine import describe, sentence
 from bench.processes import Child, scratch, until_stopped
 from bench.question import Options, Outcome
-from bench.system import System, drivers, source, system
+from bench.system import System, drivers, system
 from bench.table import at_most, verdict
 from bench.words import PASSWORD
 from supervisors.limits import raise_files
@@ -82,7 +82,7 @@ class Fleet:
         begins = [number * CHARGERS_MAX for number in range(len(self._drivers))]
         await self._cpms.register(begin + charger for begin in begins for charger in range(self._each, each))
         orders = [
-            Connect(each - self._each, charging=False, password=PASSWORD, begin=begin, source=source(number))
+            Connect(each - self._each, charging=False, password=PASSWORD, begin=begin, spread=True)
             for number, begin in enumerate(begins)
         ]
         await asyncio.gather(*(driver.ask(msgspec.json.encode(order)) for driver, order in zip(self._drivers, orders, strict=True)))

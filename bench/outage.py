@@ -30,7 +30,7 @@ from bench.load import Connect, Pace, Paced
 from bench.machine import describe, sentence
 from bench.processes import Child, scratch, until_stopped
 from bench.question import Options, Outcome
-from bench.system import drivers, source, system
+from bench.system import drivers, system
 from bench.table import at_most, quantile_ms, table, verdict
 from bench.words import PASSWORD
 from cpms_actors.base.errors import OperatorError
@@ -76,7 +76,7 @@ async def _measure(options: Options, folder: Path) -> dict[str, Any]:
         cut_off = await stack.enter_async_context(drivers(cpms.url, DRIVERS, module="bench.fleet", ready=fleet.READY))
         options.say("connecting")
         each = options.idle // DRIVERS
-        powers = [Power(each, number * each, source(number), PASSWORD, ORDER_S_MAX) for number in range(DRIVERS)]
+        powers = [Power(each, number * each, PASSWORD, ORDER_S_MAX) for number in range(DRIVERS)]
         first = _together(await asyncio.gather(*(_ask(driver, power) for driver, power in zip(cut_off, powers, strict=True))))
         _check(first, each * DRIVERS)
         await asyncio.sleep(REST_S)

@@ -22,7 +22,7 @@ from bench.load import Connect, Pace, Paced
 from bench.machine import describe, sentence
 from bench.processes import Child, Cores, cpu_s, kept_to, scratch, share_cores, until_stopped
 from bench.question import Options, Outcome
-from bench.system import drivers, source
+from bench.system import drivers
 from bench.table import at_most, verdict
 from bench.workers import Cpms, worker
 from cpms_actors.base.errors import OperatorError
@@ -102,11 +102,10 @@ async def _workers(folder: Path, cores: Cores, chargers: int, workers: int) -> A
 
 
 async def _grow(fleet: list[Child], before: int, size: int, most: int) -> None:
-    """Connect the chargers that are missing, evenly over the drivers; each driver has an address of its own."""
+    """Connect the chargers that are missing, evenly over the drivers."""
     share = len(fleet)
     orders = [
-        Connect(size // share - before // share, charging=True, begin=number * (most // share), source=source(number))
-        for number in range(share)
+        Connect(size // share - before // share, charging=True, begin=number * (most // share), spread=True) for number in range(share)
     ]
     await asyncio.gather(*(driver.ask(msgspec.json.encode(order)) for driver, order in zip(fleet, orders, strict=True)))
 

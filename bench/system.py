@@ -110,15 +110,10 @@ async def system(folder: Path, *, workers: int = 1, gates: bool = False, cores: 
 async def drivers(
     url: str, count: int = 1, *, module: str = "bench.load", ready: str = load.READY, cores: Sequence[int] = ()
 ) -> AsyncIterator[list[Child]]:
-    """Processes of the load while the block runs, on all cores or these; see `source`."""
+    """Processes of the load while the block runs, on all cores or these."""
     async with AsyncExitStack() as stack:
         starting = (running("the load", module, url, cores=cores or every_core(), ready=ready) for _ in range(count))
         yield [(await stack.enter_async_context(each))[0] for each in starting]
-
-
-def source(driver: int) -> str:
-    """The address from which the chargers of a driver dial: each has some 28,000 ports, and all of 127.0.0.0/8 is this machine."""
-    return f"127.0.0.{driver + 2}"
 
 
 def every_core() -> list[int]:
