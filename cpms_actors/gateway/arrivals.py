@@ -190,7 +190,7 @@ class Arrivals:
         assert pace is not None  # else there are no ticks
         self._ticking = None
         late_s = asyncio.get_running_loop().time() - due
-        self._turns = granted = pace.tick(late_s, wanted=bool(self._first or self._others))
+        self._turns = granted = pace.tick(late_s, wanted=bool(self._first or self._others), held=self._connections.most)
         for line in (self._first, self._others):
             while line and self._turns:
                 self._turns -= 1

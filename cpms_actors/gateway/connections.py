@@ -87,6 +87,11 @@ class Connections(Generic[_Peer]):
     def __len__(self) -> int:
         return len(self._wheel)
 
+    @property
+    def most(self) -> int:
+        """How many were ever open at once."""
+        return self._open.peak
+
     def __iter__(self) -> Iterator[_Peer]:
         return iter(self._wheel)
 

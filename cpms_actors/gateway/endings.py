@@ -13,7 +13,7 @@ from cpms_actors.gateway.engine import Receiver
 from cpms_actors.gateway.gates import TICK_S
 from cpms_actors.observe.counters import Counters
 
-PER_TICK: Final = 16  # 1,600 a second; whoever is among the first of a tick hears at once
+PER_TICK: Final = 2  # 200 a second, as handshakes at their least; whoever is among the first of a tick hears at once
 
 
 class Endings:

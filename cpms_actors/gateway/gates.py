@@ -31,9 +31,10 @@ SPREAD_S_MIN: Final = 10.0  # the first of a storm do not know yet that they are
 TICK_S: Final = 0.01  # of the pace
 TICK_LATE_S: Final = 0.003  # a tick that is later than this says that the loop, or the machine, has too much to do
 TICK_GROWTH: Final = 1.01  # of the pace by one in time while somebody waits: twice as much after 0.7 s
-PACE_FIRST: Final = 500  # handshakes per second, before anything is known
-PACE_MOST: Final = 10_000  # where nothing else is asked for
-LINE_S_MAX: Final = 8.0  # for a handshake's turn; who would wait longer is told to return
+PACE_MOST: Final = 10_000  # handshakes per second, where nothing else is asked for
+BACK_S: Final = 50.0  # nobody gains by a pace that has all of them back sooner, and those who stayed would wait for it
+LINE_S_MAX: Final = 20.0  # for a handshake's turn; who would wait longer is told to return (a charger's own patience is 30 s)
+LINE_SHARE: Final = 0.75  # of the sockets whose handshake is unfinished: the rest are for who has not been looked at yet
 TURNED_AWAY: Final = 5  # per tick, of a line that the pace has left too long
 
 WINDOW_S: Final = 0.1  # of the adaptive limit, and how often the loop's lag is measured
@@ -83,17 +84,19 @@ class Backlog:
 class Pace:
     """How many handshakes are begun per tick of TICK_S: some more while somebody waits, half as many after a late tick.
 
-    Whoever is in notices little of a storm then: the others wait, as bytes that nobody has read.
+    It is never faster than it takes to have as many in within BACK_S as were ever in at once, nor slower than PACE_LEAST. Whoever is in
+    notices little of a storm then: the others wait, as bytes that nobody has read.
     """
 
-    __slots__ = ("_credit", "_least", "_most", "allowed")
+    __slots__ = ("_credit", "_least", "_line", "_most", "allowed")
 
-    def __init__(self, per_s: float) -> None:
-        """At most so many per second."""
+    def __init__(self, per_s: float, openings: int) -> None:
+        """At most so many per second, of at most so many sockets whose handshake is unfinished."""
+        self._line = int(openings * LINE_SHARE)
         self._most = per_s * TICK_S
         self._least = min(self._most, PACE_LEAST * TICK_S)
         self._credit = 0.0
-        self.allowed = min(self._most, PACE_FIRST * TICK_S)
+        self.allowed = self._least
 
     @property
     def per_s(self) -> float:
@@ -103,14 +106,18 @@ class Pace:
     @property
     def room(self) -> int:
         """How many may wait for their turn."""
-        return int(self.per_s * LINE_S_MAX)
+        return min(self._line, int(self.per_s * LINE_S_MAX))
 
-    def tick(self, late_s: float, *, wanted: bool) -> int:
-        """A tick is over, it was so late, and somebody waits for a turn or nobody: how many may begin in the next one."""
+    def tick(self, late_s: float, *, wanted: bool, held: int) -> int:
+        """A tick is over, it was so late, and somebody waits for a turn or nobody: how many may begin in the next one.
+
+        `held` is the most that were ever connected at once.
+        """
         if late_s > TICK_LATE_S:
             self.allowed = max(self._least, self.allowed / 2)
         elif wanted:  # a pace that nobody has tried says nothing
-            self.allowed = min(self._most, self.allowed * TICK_GROWTH)
+            ceiling = min(self._most, max(self._least, held / BACK_S * TICK_S))
+            self.allowed = min(ceiling, self.allowed * TICK_GROWTH)
         granted = int(self._credit + self.allowed)
         self._credit += self.allowed - granted
         return granted
@@ -161,7 +168,8 @@ class Gates:
         charging: Charging = nobody,
     ) -> None:
         self.charging = charging
-        self.pace = Pace(max(PACE_LEAST, limits.admissions_per_s or PACE_MOST)) if limits.lag_max_ms > 0 else None
+        most = max(PACE_LEAST, limits.admissions_per_s or PACE_MOST)
+        self.pace = Pace(most, limits.openings) if limits.lag_max_ms > 0 else None
         self._rate = TokenBucket(limits.admissions_per_s, RESERVE) if limits.admissions_per_s > 0 else None
         self._limit = AdmissionLimit(limits.lag_max_ms) if limits.lag_max_ms > 0 else None
         self._flaps = Flaps(limits.flaps_max) if limits.flaps_max > 0 else None

@@ -167,7 +167,7 @@ def test_handshakes_have_turns_who_is_charging_first_and_who_would_wait_too_long
     async def use(site: Site) -> None:
         await site.b.engine.stop()
         a = site.a
-        slow, slower = Pace(4), Pace(1)
+        slow, slower = Pace(4, 4096), Pace(1, 4096)
         a.engine.connections.gates.pace = slow
         a.engine._arrivals._turns = 1  # type: ignore[union-attr]  # it has a routing
         a.engine.connections.gates.charging = lambda path: path == b"/ocpp/A9"

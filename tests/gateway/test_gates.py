@@ -11,7 +11,8 @@ from cpms_actors.base.buckets import TokenBucket
 from cpms_actors.base.settings import Gateway
 from cpms_actors.gateway.engine import Limits, Refused
 from cpms_actors.gateway.gates import (
-    PACE_FIRST,
+    BACK_S,
+    LINE_S_MAX,
     PACE_LEAST,
     RETRY_AFTER_S,
     TICK_LATE_S,
@@ -27,6 +28,7 @@ from cpms_actors.gateway.gates import (
 from cpms_actors.observe.counters import Counters
 
 RATES = st.one_of(st.integers(1, 5000), st.floats(0.01, 5000))
+MANY = 1_000_000  # connected, so that it is the pace itself that is looked at
 STARTS = st.floats(0, 1e7)  # of a monotonic clock: the age of the machine
 
 
@@ -331,35 +333,58 @@ def test_the_longer_the_queue_the_longer_whoever_starts_waits_up_to_two_minutes(
     assert kept.boot_wait_s() == 0.0
 
 
-@given(st.integers(1, 10_000), st.lists(st.tuples(st.floats(0, 0.1), st.booleans()), max_size=300))
-def test_the_pace_keeps_to_its_bounds_and_gives_no_more_turns_than_it_says(per_s: int, ticks: list[tuple[float, bool]]) -> None:
-    pace = Pace(per_s)
+@given(st.integers(1, 10_000), st.integers(0, 1_000_000), st.lists(st.tuples(st.floats(0, 0.1), st.booleans()), max_size=300))
+def test_the_pace_keeps_to_its_bounds_and_gives_no_more_turns_than_it_says(
+    per_s: int, held: int, ticks: list[tuple[float, bool]]
+) -> None:
+    pace = Pace(per_s, 4096)
     least = min(per_s, PACE_LEAST)
     given_out = allowed = 0.0
     for late_s, wanted in ticks:
         before = pace.per_s
-        given_out += pace.tick(late_s, wanted=wanted)
+        given_out += pace.tick(late_s, wanted=wanted, held=held)
         allowed += pace.allowed
-        assert least - 1e-6 <= pace.per_s <= per_s + 1e-6
+        assert least - 1e-6 <= pace.per_s <= min(per_s, max(least, held / BACK_S)) + 1e-6
         assert pace.per_s <= before if late_s > TICK_LATE_S or not wanted else pace.per_s >= before
     assert allowed - 1.001 <= given_out <= allowed + 0.001
 
 
 def test_the_pace_grows_while_somebody_waits_and_halves_when_a_tick_is_late() -> None:
-    pace = Pace(2000)
-    assert pace.per_s == PACE_FIRST
+    pace = Pace(2000, 4096)
+    assert pace.per_s == PACE_LEAST
     for _ in range(70):
-        pace.tick(0.0, wanted=True)
-    assert pace.per_s == pytest.approx(2 * PACE_FIRST, rel=0.01)
-    pace.tick(2 * TICK_LATE_S, wanted=True)
-    assert pace.per_s == pytest.approx(PACE_FIRST, rel=0.01)
-    for _ in range(int(2 / TICK_S)):
-        pace.tick(0.0, wanted=True)
+        pace.tick(0.0, wanted=True, held=MANY)
+    assert pace.per_s == pytest.approx(2 * PACE_LEAST, rel=0.01)
+    pace.tick(2 * TICK_LATE_S, wanted=True, held=MANY)
+    assert pace.per_s == pytest.approx(PACE_LEAST, rel=0.01)
+    for _ in range(int(3 / TICK_S)):
+        pace.tick(0.0, wanted=True, held=MANY)
     assert pace.per_s == 2000
 
 
+@pytest.mark.parametrize(
+    ("held", "back_s"),
+    [(0, 0.0), (1_000, 5.0), (10_000, BACK_S), (18_000, BACK_S), (50_000, BACK_S)],
+    ids=lambda value: str(value),
+)
+def test_as_many_as_were_ever_in_are_let_in_again_within_their_time_and_no_faster_than_that_needs(held: int, back_s: float) -> None:
+    pace = Pace(10_000, 4096)
+    for _ in range(int(10 / TICK_S)):
+        pace.tick(0.0, wanted=True, held=held)
+    turns = ticks = 0
+    while turns < held:
+        turns += pace.tick(0.0, wanted=True, held=held)
+        ticks += 1
+    assert ticks * TICK_S == pytest.approx(back_s, abs=2 * TICK_S)
+
+
+def test_the_line_is_as_long_as_the_pace_needs_and_leaves_room_for_those_who_have_not_been_looked_at() -> None:
+    assert Pace(10, 4096).room == 10 * LINE_S_MAX
+    assert Pace(2000, 4096).room == 0.75 * 4096
+
+
 def test_a_pace_that_nobody_tries_does_not_grow() -> None:
-    pace = Pace(2000)
+    pace = Pace(2000, 4096)
     for _ in range(int(60 / TICK_S)):
-        pace.tick(0.0, wanted=False)
-    assert pace.per_s == PACE_FIRST
+        pace.tick(0.0, wanted=False, held=MANY)
+    assert pace.per_s == PACE_LEAST
