@@ -1,4 +1,4 @@
-"""What the chargers of the bench say: CALLs of OCPP 1.6, each from behind its beginning `[2,"<id>"`."""
+"""What the chargers of the bench say, CALLs of OCPP 1.6, each from behind its beginning `[2,"<id>"`; and from which address."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -8,6 +8,7 @@ import msgspec
 
 TOKEN: Final = "BENCH-TOKEN"
 PASSWORD: Final = "0123456789abcdef0123"  # of every charger
+SOURCE_CHARGERS: Final = 5_000  # from one address
 
 _NOW: Final = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 BOOT: Final = {"chargePointVendor": "Bench", "chargePointModel": "Closed loop", "firmwareVersion": "1.0"}
@@ -36,9 +37,6 @@ def _sampled(register: str) -> Sequence[dict[str, Any]]:
         {"value": "16.000", "context": "Sample.Periodic", "measurand": "Current.Import", "unit": "A", "phase": "L1-N"},
         {"value": "230.125", "context": "Sample.Periodic", "measurand": "Voltage", "unit": "V", "phase": "L1-N"},
     )
-
-
-SOURCE_CHARGERS: Final = 5_000
 
 
 def source(number: int) -> str:
