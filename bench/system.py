@@ -33,7 +33,11 @@ _PARTS: Final = (  # what a command line holds, and what the process is called
     ("operations", "operations pool"),
 )
 _REST: Final = "supervisor"
-_OPEN: Final = {"CPMS_GATEWAY_ADMISSIONS_PER_S": "0", "CPMS_GATEWAY_MESSAGES_PER_S": "0"}
+_OPEN: Final = {
+    "CPMS_GATEWAY_ADMISSIONS_PER_S": "0",
+    "CPMS_GATEWAY_MESSAGES_PER_S": "0",
+    "CPMS_GATEWAY_LAG_MAX_MS": "0",  # and with it the pace
+}
 
 
 class System:

@@ -93,8 +93,10 @@ async def worker(
         await _register(await open_bucket(client.jetstream(), subjects.REGISTRY_BUCKET, 1), chargers, credential)
         settings = Settings(
             nats=Nats(url=bus.system_url),
-            # The rate gate is off: what a worker could do is asked, not what it is allowed.
-            gateway=Gateway(host=HOST, port=DataDir(folder).port("gateway"), engine=engine, admissions_per_s=0, messages_per_s=0),
+            # What bounds a rate is off, the pace with the lag: what a worker could do is asked, not what it is allowed.
+            gateway=Gateway(
+                host=HOST, port=DataDir(folder).port("gateway"), engine=engine, admissions_per_s=0, messages_per_s=0, lag_max_ms=0
+            ),
             logs=Logs(level="warning"),
             credential_key=key,
             data=str(folder),
