@@ -1,7 +1,8 @@
 """How many chargers can one worker let in per second?
 
 A whole admission, as it is after a power cut: TCP, the upgrade with HTTP Basic authentication (security profile 1), the actor made, and
-BootNotification answered. The worker is `cpms worker` as it is deployed and has a core to itself; broker and load share the others.
+BootNotification answered. The worker is `cpms worker` with the gates open that bound a rate, for they would let in 200 a second; it
+has a core to itself, broker and load share the others.
 `admissions_per_s` is what was reached together with that load, `per_core` what the worker's own CPU time would allow; the p99 is from
 dialling to the answer to BootNotification, with `together` chargers at it at any moment.
 

@@ -69,7 +69,7 @@ async def _measure(options: Options, folder: Path) -> dict[str, Any]:
 
 
 class Fleet:
-    """Idle chargers, evenly over the drivers; each driver has an address of its own."""
+    """Idle chargers, evenly over the drivers."""
 
     def __init__(self, cpms: System, processes: list[Child]) -> None:
         self._cpms = cpms

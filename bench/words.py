@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from ipaddress import IPv4Address
 from typing import Any, Final
 
 import msgspec
@@ -9,6 +10,7 @@ import msgspec
 TOKEN: Final = "BENCH-TOKEN"
 PASSWORD: Final = "0123456789abcdef0123"  # of every charger
 SOURCE_CHARGERS: Final = 5_000  # from one address
+_FIRST_SOURCE: Final = IPv4Address("127.0.1.1")
 
 _NOW: Final = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 BOOT: Final = {"chargePointVendor": "Bench", "chargePointModel": "Closed loop", "firmwareVersion": "1.0"}
@@ -44,7 +46,7 @@ def source(number: int) -> str:
 
     Each has some 28,000 ports, but behind the 7,000th the kernel takes milliseconds to find a free one.
     """
-    return f"127.0.{2 + number // SOURCE_CHARGERS}.1"
+    return str(_FIRST_SOURCE + number // SOURCE_CHARGERS)
 
 
 METER_VALUES_BYTES: Final = len(b'[2,"10000"' + meter_values(1000))

@@ -10,10 +10,10 @@ from collections.abc import Callable
 from typing import Final
 
 from cpms_actors.gateway.engine import Receiver
-from cpms_actors.gateway.gates import TICK_S
+from cpms_actors.gateway.gates import PACE_LEAST, TICK_S
 from cpms_actors.observe.counters import Counters
 
-PER_TICK: Final = 2  # 200 a second, as handshakes at their least; whoever is among the first of a tick hears at once
+PER_TICK: Final = round(PACE_LEAST * TICK_S)  # as handshakes at their least; whoever is among the first of a tick hears at once
 
 
 class Endings:
