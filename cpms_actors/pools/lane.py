@@ -88,8 +88,11 @@ class Pages(Protocol):
 class Folding(Protocol):
     """One transaction of a fold. It sees what it has written itself."""
 
-    async def advance(self, claim: Claim, stream: str, accepted: Accepted) -> bool:
-        """Lock the lane and move its offset, with all that was accepted but the events. False: the lane is another's."""
+    async def advance(self, claim: Claim, progress: Progress, accepted: Accepted) -> bool:
+        """Lock the lane and move its offset from where `progress` has it, with all that was accepted but the events.
+
+        False: the lane is another's. Raises Unavailable when Postgres has it elsewhere.
+        """
 
     async def load(self, transactions: Sequence[Key], starts: Sequence[Key]) -> Found:
         """The sessions that have one of these transaction ids or start keys."""
@@ -291,7 +294,7 @@ class Lane:
             await self._ring()
 
     async def _advance(self, folding: Folding, accepted: Accepted) -> None:
-        if not await folding.advance(self.claim, self._progress.stream, accepted):
+        if not await folding.advance(self.claim, self._progress, accepted):
             raise LaneLost(self.claim.lane)
 
     async def _apply(self, folding: Folding, events: Sequence[Event]) -> Batch:

@@ -71,9 +71,9 @@ class _Folding:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    async def advance(self, claim: Claim, stream: str, accepted: Accepted) -> bool:
+    async def advance(self, claim: Claim, progress: Progress, accepted: Accepted) -> bool:
         connection = self._connection
-        if not await offsets.advance(connection, claim, stream, accepted.stream_seq):
+        if not await offsets.advance(connection, claim, progress, accepted.stream_seq):
             return False
         await offsets.save_writers(connection, claim.lane, accepted.writers)
         await offsets.save_slot_epochs(connection, accepted.slot_epochs)

@@ -2,7 +2,8 @@
 
 Nobody owns a lane by believing so. A claim bumps the lane's epoch; the fold of a batch begins with `advance`, which locks the
 lane's row, checks that epoch, and moves the offset in the same transaction as what was folded. An owner that lost its lane
-finds no row, and its transaction does nothing.
+finds no row, and its transaction does nothing. Nor does anybody know by memory how far a lane is: the offset moves from where the
+owner left it or not at all, for a Postgres that came back without its last commits (a standby that takes over) has not got them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,7 +11,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from cpms_actors.base.errors import OperatorError
+from cpms_actors.base.errors import OperatorError, Unavailable
 from cpms_actors.base.ids import LANES, SLOTS, lane_of
 from cpms_actors.store.columns import insert, text, transpose, whole
 from cpms_actors.store.database import Connection
@@ -49,7 +50,7 @@ WHERE lane IN (SELECT lane FROM lanes WHERE claimed_until <= now() ORDER BY lane
 RETURNING lane, epoch
 """
 _ADVANCE: Final = """
-UPDATE lanes SET stream = $3, stream_seq = $4, folded_at = now() WHERE lane = $1 AND epoch = $2 RETURNING lane
+UPDATE lanes SET stream = $3, stream_seq = $5, folded_at = now() WHERE lane = $1 AND epoch = $2 AND stream_seq = $4 RETURNING lane
 """
 _SAVE_WRITERS: Final = insert(
     "journal_writers",
@@ -148,10 +149,17 @@ async def forget_stream(connection: Connection, claim: Claim) -> None:
     await connection.execute("UPDATE lanes SET stream_seq = 0 WHERE lane = $1 AND epoch = $2", claim.lane, claim.epoch)
 
 
-async def advance(connection: Connection, claim: Claim, stream: str, stream_seq: int) -> bool:
-    """Lock the lane and move its offset, as the first step of a fold's transaction. False: the lane is another's."""
-    row = await connection.fetchrow(_ADVANCE, claim.lane, claim.epoch, stream, stream_seq)
-    return row is not None
+async def advance(connection: Connection, claim: Claim, progress: Progress, stream_seq: int) -> bool:
+    """Lock the lane and move its offset from where `progress` has it, as the first step of a fold's transaction.
+
+    False: the lane is another's. Raises Unavailable when Postgres has it elsewhere: read the progress again.
+    """
+    if await connection.fetchrow(_ADVANCE, claim.lane, claim.epoch, progress.stream, progress.stream_seq, stream_seq) is not None:
+        return True
+    found = await connection.fetchval("SELECT stream_seq FROM lanes WHERE lane = $1 AND epoch = $2", claim.lane, claim.epoch)
+    if found is None:
+        return False
+    raise Unavailable(f"Postgres has lane {claim.lane} at page {found}, which was left at {progress.stream_seq}")
 
 
 async def save_writers(connection: Connection, lane: int, writers: Mapping[str, int]) -> None:

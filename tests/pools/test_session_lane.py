@@ -397,6 +397,22 @@ async def test_a_journal_that_lost_pages_is_read_again_from_its_beginning(bus: C
     assert (lane.statistics.stored_twice, lane.statistics.parked) == (1, 0)
 
 
+async def test_a_lane_whose_offset_postgres_has_forgotten_is_read_again_from_what_it_knows(bus: Client, database: Database) -> None:
+    """A standby that lacks the last commits takes over while the lane rests: what it lacks must not be passed over."""
+    lane = lane_of(await claimed(database), bus, database)
+    await publish(bus, page(*session_events("CP1", "1")))
+    async with anyio.create_task_group() as group:
+        group.start_soon(lane.run, lambda: None)
+        await folds(lane, 4)
+        async with database.transaction(()) as connection:
+            await connection.execute("UPDATE lanes SET stream_seq = 0 WHERE lane = $1", LANE)
+            await connection.execute("DELETE FROM journal_writers")
+        await publish(bus, page(*session_events("CP2", "1")))
+        await folds(lane, 12)  # the first page once more, and the second
+        group.cancel_scope.cancel()
+    assert [row[:4] for row in await ask(database, SUMMARY)] == [("CP1", "1", "Ended", 1_000), ("CP2", "1", "Ended", 1_000)]
+
+
 @pytest.mark.parametrize("lost", ["purged", "another lane's", "beyond the end"])
 async def test_the_page_at_the_offset_tells_whether_the_journal_is_the_one_that_was_folded(
     bus: Client, database: Database, lost: str

@@ -229,6 +229,15 @@ class Watch:
                 self.breach(f"session {id_}: CDR {cdr.id} of version {cdr.session_version}, and a later one was billed")
             self._standing[id_], self._billed[id_] = cdr, cdr.session_version
 
+    def put_back(self, ledger: Ledger) -> None:
+        """The ledger has forgotten what was committed last: what is left of it counts."""
+        self._sessions, self._standing, self._billed = {}, {}, {}
+        for stored in ledger.sessions.values():
+            self._sessions.setdefault(stored.session.charger, set()).add(stored.id)
+        for cdr in ledger.cdrs:
+            self._standing[cdr.session_id] = None if cdr.credits is not None else cdr
+            self._billed[cdr.session_id] = cdr.session_version
+
 
 def _measured(point: ChargePoint, now: int) -> list[tuple[str | None, int]]:
     """The transactions of a charger, those too that run or are not told yet, and what its meter has counted in each by now, in Wh."""
@@ -266,6 +275,15 @@ class WatchedLedger(Ledger):
             self.watch.transaction(key, self.by_transaction.get(key), id_)
         super().commit(rows)
         self.watch.folded(self, before, rows)
+
+    def standby(self) -> Callable[[], None]:
+        take_over = super().standby()
+
+        def watched() -> None:
+            take_over()
+            self.watch.put_back(self)
+
+        return watched
 
     def rate(self, cdrs: list[Cdr], rated: dict[int, int]) -> None:
         super().rate(cdrs, rated)

@@ -141,11 +141,17 @@ MUTANTS = (
         "        async def at_once(folding: Folding) -> Batch:\n",
     ),
     Mutant(
+        "a lane goes on from what it remembers, wherever Postgres has it",
+        "cpms_actors/pools/lane.py",
+        "        if not await folding.advance(self.claim, self._progress, accepted):\n",
+        "        there = await self._ledger.progress(self.claim.lane)\n"
+        "        if not await folding.advance(self.claim, there, accepted):\n",
+    ),
+    Mutant(
         "a lane that is another's is folded all the same",
         "cpms_actors/pools/lane.py",
-        "        if not await folding.advance(self.claim, self._progress.stream, accepted):\n"
-        "            raise LaneLost(self.claim.lane)\n",
-        "        await folding.advance(self.claim, self._progress.stream, accepted)\n",
+        "        if not await folding.advance(self.claim, self._progress, accepted):\n            raise LaneLost(self.claim.lane)\n",
+        "        await folding.advance(self.claim, self._progress, accepted)\n",
     ),
     Mutant(
         "a batch that Postgres did not take is passed over",

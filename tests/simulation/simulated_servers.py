@@ -331,6 +331,12 @@ class Rows(Struct):
     heard: dict[tuple[str, str], int] = {}
 
 
+TABLES = (
+    "lanes", "streams", "writers", "slot_epochs", "sessions", "by_transaction", "by_start", "parked", "connected", "seen", "written_at",
+    "rated", "cdrs", "unpriced", "_unrated",
+)  # fmt: skip
+
+
 class Ledger(Server):
     """The tables that the fold and the tariff pool write. While it is `down`, and in what was begun before, nothing is done."""
 
@@ -408,6 +414,19 @@ class Ledger(Server):
             self.seen[charger] = max(self.seen.get(charger, 0), live.last_seen_at)
         for charger, at in rows.heard.items():
             self.seen_late_ms = max(self.seen_late_ms, at - self.seen.get(charger, 0))
+
+    def standby(self) -> Callable[[], None]:
+        """A standby that has what is committed now and will get no more. What is returned lets it take over."""
+        tables = {name: copy(getattr(self, name)) for name in TABLES}
+        readings = {session: list(some) for session, some in self.readings.items()}
+
+        def take_over() -> None:
+            self.outages += 1  # whoever was connected is not
+            for name, table in tables.items():
+                setattr(self, name, table)
+            self.readings = readings
+
+        return take_over
 
     def rate(self, cdrs: list[Cdr], rated: dict[int, int]) -> None:
         """CDRs, and the versions of sessions that have theirs by them."""
@@ -497,14 +516,17 @@ class Transaction:
     def _is_lost(self) -> bool:
         return self._ledger.down or self._outages != self._ledger.outages or self._wire.cut or self._wire.dead
 
-    async def advance(self, claim: Claim, stream: str, accepted: Accepted) -> bool:
+    async def advance(self, claim: Claim, progress: Progress, accepted: Accepted) -> bool:
         await self.step()
         await self._ledger.lock(claim.lane)
         self._locked = claim.lane
-        if self._ledger.lanes[claim.lane][0] != claim.epoch:
+        epoch, stream_seq = self._ledger.lanes[claim.lane]
+        if epoch != claim.epoch:
             return False
+        if stream_seq != progress.stream_seq:
+            raise Unavailable(f"lane {claim.lane} is at page {stream_seq}, and was left at {progress.stream_seq}")
         self._rows.lanes[claim.lane] = (claim.epoch, accepted.stream_seq)
-        self._rows.streams[claim.lane] = stream
+        self._rows.streams[claim.lane] = progress.stream
         self._rows.writers |= {(claim.lane, writer): number for writer, number in accepted.writers.items()}
         self._rows.slot_epochs |= {
             slot: epoch for slot, epoch in accepted.slot_epochs.items() if epoch > self._ledger.slot_epochs.get(slot, 0)

@@ -141,6 +141,7 @@ async def _faults(system: System) -> None:
         _broker_away,
         _machine_fails,
         _ledger_away,
+        _standby_takes_over,
         _late_reading,
         _lapse,
         _poison,
@@ -225,6 +226,22 @@ def _ledger_away(system: System) -> None:
     system.tell(f"Postgres is away for {for_s:.1f} s")
     system.ledger.down = True
     system.loop.call_later(for_s, setattr, system.ledger, "down", False)
+
+
+def _standby_takes_over(system: System) -> None:
+    """Postgres is gone for good, and what takes its place lacks the last moments. Who finds its claim gone claims the lane again."""
+    lacks_s = system.chance.uniform(0.0, 3.0)
+    ledger, take_over = system.ledger, system.ledger.standby()
+
+    def fail_over() -> None:
+        system.tell(f"a standby of Postgres takes over that lacks {lacks_s:.1f} s")
+        claimed = dict(ledger.lanes)
+        take_over()
+        for lane, (epoch, _) in ledger.lanes.items():
+            if epoch < claimed[lane][0]:
+                system.loop.call_later(system.chance.uniform(0.5, 4.0), system.start_pool, lane)
+
+    system.loop.call_later(lacks_s, fail_over)
 
 
 def _late_reading(system: System) -> None:

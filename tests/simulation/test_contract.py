@@ -446,6 +446,10 @@ def message(reason: str, detail: str = "", action: str = "MeterValues") -> Parke
     )
 
 
+def left_at(seq: int) -> Progress:
+    return Progress("stream", seq, {}, {})
+
+
 def accepted(seq: int, **fields: Any) -> Accepted:
     nothing: dict[str, Any] = {"events": [], "parked": [], "writers": {}, "slot_epochs": {}}
     return Accepted(seq, **nothing | fields)
@@ -525,7 +529,7 @@ async def test_a_transaction_is_all_or_nothing(books: Books) -> None:
 
     async def fails(folding: Folding) -> Batch:
         whole = accepted(9, writers={"w": 3}, slot_epochs={SLOT: 4}, parked=[message("poison")])
-        assert await folding.advance(claim, "stream", whole)
+        assert await folding.advance(claim, left_at(0), whole)
         await written(folding, session("1"))
         raise Unavailable("planted")
 
@@ -542,15 +546,15 @@ async def test_progress_is_what_was_committed_and_a_stream_is_forgotten_but_not_
     claim = await books.claim()
     assert claim is not None
 
-    async def advances(seq: int, writers: dict[str, int], epochs: dict[int, int]) -> None:
+    async def advances(before: int, seq: int, writers: dict[str, int], epochs: dict[int, int]) -> None:
         async def work(folding: Folding) -> Batch:
-            assert await folding.advance(claim, "stream", accepted(seq, writers=writers, slot_epochs=epochs))
+            assert await folding.advance(claim, left_at(before), accepted(seq, writers=writers, slot_epochs=epochs))
             return Batch()
 
         await books.ledger.fold((), work)
 
-    await advances(7, {"a": 1, "b": 5}, {SLOT: 5})
-    await advances(9, {"a": 2}, {SLOT: 4, SLOT + 2: 1})
+    await advances(0, 7, {"a": 1, "b": 5}, {SLOT: 5})
+    await advances(7, 9, {"a": 2}, {SLOT: 4, SLOT + 2: 1})
     assert await books.ledger.progress(LANE) == Progress("stream", 9, {"a": 2, "b": 5}, {SLOT: 5, SLOT + 2: 1})
     assert await books.ledger.progress(OTHER) == Progress("", 0, {}, {})
     await books.ledger.forget_stream(claim)
@@ -567,12 +571,31 @@ async def test_a_lane_that_another_has_claimed_is_not_advanced(books: Books) -> 
     advanced: list[bool] = []
 
     async def work(folding: Folding) -> Batch:
-        advanced.append(await folding.advance(former, "stream", accepted(9, writers={"w": 3})))
+        advanced.append(await folding.advance(former, left_at(0), accepted(9, writers={"w": 3})))
         return Batch()
 
     await books.ledger.fold((), work)
     assert advanced[-1] is False
     assert await books.ledger.progress(LANE) == Progress("", 0, {}, {})
+
+
+@TWICE
+async def test_a_lane_is_advanced_only_from_where_it_was_left(books: Books) -> None:
+    claim = await books.claim()
+    assert claim is not None
+
+    def to(seq: int, *, before: int) -> Callable[[Folding], Awaitable[Batch]]:
+        async def work(folding: Folding) -> Batch:
+            assert await folding.advance(claim, left_at(before), accepted(seq))
+            return Batch()
+
+        return work
+
+    await books.ledger.fold((), to(5, before=0))
+    for elsewhere in (0, 4, 6):
+        with pytest.raises(Unavailable, match=f"at page 5.*left at {elsewhere}"):
+            await books.ledger.fold((), to(9, before=elsewhere))
+    assert (await books.ledger.progress(LANE)).stream_seq == 5
 
 
 @TWICE
@@ -613,14 +636,16 @@ async def test_a_fold_has_its_lane_to_itself_until_it_ends(books: Books) -> None
     locked, go_on = asyncio.Event(), asyncio.Event()
 
     async def first(folding: Folding) -> Batch:
-        assert await folding.advance(claim, "stream", accepted(5))
+        assert await folding.advance(claim, left_at(0), accepted(5))
         locked.set()
         await go_on.wait()
         done.append("first")
         return Batch()
 
     async def second(folding: Folding) -> Batch:
-        assert await folding.advance(claim, "stream", accepted(6))
+        """Begun at the same place, as by who has not heard of the first one's commit."""
+        with pytest.raises(Unavailable, match="at page 5"):
+            await folding.advance(claim, left_at(0), accepted(6))
         done.append("second")
         return Batch()
 
@@ -633,7 +658,7 @@ async def test_a_fold_has_its_lane_to_itself_until_it_ends(books: Books) -> None
         assert await books.claim() is None, "nor is it claimed meanwhile"
         go_on.set()
     assert list(dict.fromkeys(done)) == ["first", "second"]
-    assert (await books.ledger.progress(LANE)).stream_seq == 6
+    assert (await books.ledger.progress(LANE)).stream_seq == 5
 
 
 NO_TEXT = [("default", "CP1", "LogStatusNotification", text, "m", T0) for text in ('{"text":"\\u0000"}', "no json")]
@@ -660,14 +685,14 @@ async def test_what_is_refused_costs_its_savepoint_or_its_transaction(books: Boo
             await folding.save(batch)
 
     async def in_savepoint(folding: Folding) -> Batch:
-        assert await folding.advance(claim, "stream", accepted(5))
+        assert await folding.advance(claim, left_at(0), accepted(5))
         with pytest.raises(Refused):
             await in_its_own(folding)
         await written(folding, session("3"))
         return Batch()
 
     async def without(folding: Folding) -> Batch:
-        assert await folding.advance(claim, "stream", accepted(6))
+        assert await folding.advance(claim, left_at(5), accepted(6))
         await written(folding, session("4"))
         await folding.save(batch)
         return Batch()
@@ -685,7 +710,7 @@ async def test_after_a_refusal_a_transaction_without_a_savepoint_is_of_no_use(bo
     assert claim is not None
 
     async def goes_on(folding: Folding) -> Batch:
-        assert await folding.advance(claim, "stream", accepted(5))
+        assert await folding.advance(claim, left_at(0), accepted(5))
         await written(folding, session("1"))
         with pytest.raises(Exception, match=r"JSON|Unicode"):
             await folding.save(REFUSED["a NUL in JSON"])

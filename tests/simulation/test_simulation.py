@@ -56,6 +56,7 @@ def test_the_seeds_do_all_that_can_happen() -> None:
         "claims lane",
         "broker",
         "Postgres",
+        "a standby",
         "taken for dead",
         "what Postgres refuses",
         "hands slots over",

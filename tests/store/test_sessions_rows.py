@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from cpms_actors.base.errors import OperatorError
+from cpms_actors.base.errors import OperatorError, Unavailable
 from cpms_actors.base.ids import LANES
 from cpms_actors.base.settings import Postgres
 from cpms_actors.base.time import to_datetime
@@ -323,8 +323,11 @@ async def test_an_offset_is_moved_only_by_who_holds_the_lane(fresh_postgres: Cal
     async with open_database(fresh_postgres()) as database, database.transaction(()) as connection:
         held, _ = await offsets.hold(connection, "a", 60)
         claim = held[0]
-        assert await offsets.advance(connection, claim, "s1", 42)
-        assert not await offsets.advance(connection, Claim(claim.lane, claim.epoch - 1), "s1", 99)
+        begun, there = (offsets.Progress("s1", seq, {}, {}) for seq in (0, 42))
+        assert await offsets.advance(connection, claim, begun, 42)
+        assert not await offsets.advance(connection, Claim(claim.lane, claim.epoch - 1), there, 99)
+        with pytest.raises(Unavailable, match="at page 42, which was left at 0"):
+            await offsets.advance(connection, claim, begun, 99)
         await offsets.save_writers(connection, claim.lane, {"w1": 7})
         await offsets.save_writers(connection, claim.lane, {"w1": 8, "w2": 1})
         await offsets.save_slot_epochs(connection, {0: 5, 1: 6, 8: 9})
