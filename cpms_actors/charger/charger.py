@@ -59,6 +59,7 @@ class Charger:
         "_lost",
         "_office",
         "_reply",
+        "_untold",
         "_waits_for",
         "actor",
         "behaviour",
@@ -86,6 +87,7 @@ class Charger:
         self._failed = False
         self._reply: Reply | None = None  # whoever waits for the outstanding call
         self._calls: list[OpenCall] = []  # in order; the first may go out
+        self._untold: tuple[tuple[Connected | Disconnected, int], ...] = ()  # of the line, and when: the journal had no room for it
         self._lost: tuple[int, str] | None = None  # what a line is told that opens when the slot is another worker's
         self._arrival: list[Reply] | None = None  # who waits for a line that is on its way from another worker; None: none is
 
@@ -96,8 +98,14 @@ class Charger:
 
     @property
     def idle(self) -> bool:
-        """Whether nothing would be lost by forgetting this object: no line now or soon, no turn, no call."""
-        return self.line is None and not self.actor.busy and not self._calls and self._office.clock() > self._expected_until
+        """Whether nothing would be lost by forgetting this object: no line now or soon, no turn, no call, and nothing to be told."""
+        return (
+            self.line is None
+            and not self.actor.busy
+            and not self._calls
+            and not self._untold
+            and self._office.clock() > self._expected_until
+        )
 
     def expect(self) -> None:
         """A line was admitted and will open, or not, within the time of a handshake."""
@@ -134,7 +142,7 @@ class Charger:
             old.close(1008, "a newer connection of this charger took over")
         now = self._office.clock()
         self.connection = max(self.connection + 1, now)
-        self._append(Connected(line.version, remote), "", now, None)
+        self._tell(Connected(line.version, remote))
         log.info("connected", tenant=self.record.tenant, charger=self.record.identity, ocpp=line.version, took_over=old is not None)
 
     def closed(self, line: Line, code: int, reason: str) -> None:
@@ -144,8 +152,25 @@ class Charger:
         self.line = None
         if self.conversation is not None:
             self._hang_up(self.conversation)
-        self._append(Disconnected(code, reason), "", self._office.clock(), None)
+        self._tell(Disconnected(code, reason))
         log.info("disconnected", tenant=self.record.tenant, charger=self.record.identity, code=code, reason=reason)
+
+    def _tell(self, fact: Connected | Disconnected) -> None:
+        """The journal is told of the line, now or as soon as it has room: what is said on a line that nobody knows of does not count,
+        and one whose end nobody knows of would seem to be open for ever."""
+        before = () if isinstance(fact, Connected) else self._untold
+        self._untold = (*before, (fact, self._office.clock()))
+        if not self.tell_the_rest():
+            self._office.counters.journal_refusals += 1
+
+    def tell_the_rest(self) -> bool:
+        """Tell the journal what it had no room for when it happened to the line. Whether it has all of it."""
+        while self._untold:
+            fact, at = self._untold[0]
+            if not self.slot.append(self.record, self.connection, "", at, fact, None):
+                return False
+            self._untold = self._untold[1:]
+        return True
 
     # -- moving on to another worker, with the line
 
@@ -174,7 +199,7 @@ class Charger:
             asked.carried = True
             if asked.scope is not None:
                 asked.scope.cancel()
-        self.line = None
+        self.line, self._untold = None, ()
 
     def _unanswered(self) -> list[OpenCall]:
         """The calls that wait for their turn or for their answer; not what was answered and has yet to be told."""
@@ -209,7 +234,7 @@ class Charger:
             line.close(1008, "a newer connection of this charger took over")
             return
         self.line = line
-        self._append(Connected(line.version, line.remote), "", self._office.clock(), None)
+        self._tell(Connected(line.version, line.remote))
         self._arrived()
         log.info("moved_here", tenant=self.record.tenant, charger=self.record.identity, ocpp=line.version)
 
@@ -289,10 +314,12 @@ class Charger:
     def _keep_then_answer(self, answer: Answer) -> Pause | None:
         """Pause the turn until the fact is durable."""
         inbound = answer.inbound
-        call = inbound.call
+        call, fact = inbound.call, answer.fact
+        assert fact is not None  # what is durable is something
         self._answer = (inbound.line, (call.id, content(call.payload), answer.text))  # type: ignore[assignment]  # it has a text
         # `_append`, without a look for changes of state: they are checkpointed.
-        if self.slot.append(self.record, self.connection, call.id, inbound.now, answer.fact, self._kept):  # type: ignore[arg-type]
+        room = not self._untold or self.tell_the_rest()
+        if room and self.slot.append(self.record, self.connection, call.id, inbound.now, fact, self._kept):
             return PAUSE
         self._answer = None
         self._office.counters.journal_refusals += 1
@@ -357,7 +384,7 @@ class Charger:
     def _append(self, fact: Fact, message_id: str, now: int, then: Then | None) -> bool:
         if type(fact) in _STATE_CHANGES:
             self._log_change(fact, message_id)
-        if self.slot.append(self.record, self.connection, message_id, now, fact, then):
+        if (not self._untold or self.tell_the_rest()) and self.slot.append(self.record, self.connection, message_id, now, fact, then):
             return True
         self._office.counters.journal_refusals += 1
         return False
@@ -423,11 +450,12 @@ class Charger:
         office = self._office
         office.counters.calls += 1
         until = office.clock() + round(timeout_s * 1000)
+        answer = None
         if self._arrival is not None:
-            await self._wait_for_line(self._arrival, min(timeout_s, ARRIVAL_S))
-        answer = self._refuse_call(self.line, action_name, payload)
-        if answer is None and len(self._calls) >= office.settings.commands_max:
-            answer = CallAnswer("failed", code=commands.BUSY, text=f"{len(self._calls)} calls wait for this charger already")
+            answer = self._busy(len(self._arrival))
+            if answer is None:
+                await self._wait_for_line(self._arrival, min(timeout_s, ARRIVAL_S))
+        answer = answer or self._refuse_call(self.line, action_name, payload) or self._busy(len(self._calls))
         if answer is not None:
             office.counters.calls_failed += 1
             return answer
@@ -435,10 +463,14 @@ class Charger:
         self._calls.append(asked)
         return await self.go_on(asked)
 
+    def _busy(self, waiting: int) -> CallAnswer | None:
+        """Why one more call may not wait where so many do; None when it may."""
+        if waiting < self._office.settings.commands_max:
+            return None
+        return CallAnswer("failed", code=commands.BUSY, text=f"{waiting} calls wait for this charger already")
+
     async def _wait_for_line(self, arrival: list[Reply], wait_s: float) -> None:
-        """Wait for the line that is on its way from another worker, but not longer; nor if as many wait as may."""
-        if len(arrival) >= self._office.settings.commands_max:
-            return
+        """Wait for the line that is on its way from another worker, but not longer."""
         reply = Reply()
         arrival.append(reply)
         try:

@@ -91,7 +91,10 @@ class Slot:
         """Give the fact to the journal as the next event of the slot. False: it has no room, and `then` will not be called."""
         self.numbered = number = self.numbered + 1
         event = Event(self.number, self.epoch, number, record.tenant, record.identity, connection, message_id, now, fact)
-        return self._append(event, then)
+        if self._append(event, then):
+            return True
+        self.numbered = number - 1  # `then` was not called, so nobody has taken the next one meanwhile
+        return False
 
 
 class Office:

@@ -360,7 +360,8 @@ class Worker:
             await self._bridge.on_host(self._host_lag.run)
 
     async def _keep_house(self, started: Callable[[], None]) -> None:
-        """Forget chargers that are gone, give back what memory they had, and measure the rate of messages."""
+        """Tell the journal what it had no room for, forget chargers that are gone, give back what memory they had, and measure the rate
+        of messages."""
         started()
         counted = self._office.counters.messages_in
         while True:
@@ -373,7 +374,7 @@ class Worker:
             for keys in _in_slices(list(self._chargers)):
                 for key in keys:
                     charger = self._chargers.get(key)
-                    if charger is not None and charger.idle:
+                    if charger is not None and charger.tell_the_rest() and charger.idle:
                         self._chargers.pop(key).leave()
                 await trio.lowlevel.checkpoint()
             give_back_memory()

@@ -74,6 +74,23 @@ async def test_a_call_that_comes_before_the_connection_waits_for_it() -> None:
 
 
 @pytest.mark.trio
+async def test_when_as_many_calls_wait_for_the_connection_as_may_the_next_is_told_that_the_charger_is_busy() -> None:
+    """It is connected, and whoever reads that it were not would go and look for what is wrong with it."""
+    here = Bench(commands_max=1)
+    wire = Arriving(Bench(), here)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(here.charger.call, "ClearCache", b"{}", 5.0)
+        await trio.testing.wait_all_tasks_blocked()
+        refused = await here.charger.call("ClearCache", b"{}", 5.0)
+        assert refused is not None
+        assert (refused.kind, refused.code) == ("failed", commands.BUSY)
+        wire.arrive()
+        await trio.testing.wait_all_tasks_blocked()
+        wire.say(3, wire.sent[0][1], {"status": "Accepted"})
+    assert here.office.counters.calls_failed == 1
+
+
+@pytest.mark.trio
 async def test_a_call_is_refused_soon_when_the_connection_does_not_come(autojump_clock: Any) -> None:
     here = Bench()
     Arriving(Bench(), here)

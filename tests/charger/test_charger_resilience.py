@@ -12,9 +12,9 @@ from harness import Bench, boot
 
 from cpms_actors.bus import commands
 from cpms_actors.bus.commands import CallAnswer
-from cpms_actors.charger.charger import Charger
+from cpms_actors.charger.charger import EXPECTED_MS, Charger
 from cpms_actors.domain.access import ChargerRecord, Tenant
-from cpms_actors.domain.events import Connected, Disconnected, Parked
+from cpms_actors.domain.events import Connected, Disconnected, Parked, TransactionStarted
 
 START = {"connectorId": 1, "idTag": "TAG", "timestamp": "2026-11-23T08:00:00Z", "meterStart": 100}
 STOP = {"transactionId": 1, "timestamp": "2026-11-23T09:00:00Z", "meterStop": 200}
@@ -65,6 +65,46 @@ def test_a_full_mailbox_swallows_neither_the_end_nor_the_beginning_of_a_line() -
     assert again.call("BootNotification", boot("2.0.1"))[2]["status"] == "Accepted"
     assert len(bench.journal.facts(Connected)) == 2
     assert len(bench.journal.facts(Disconnected)) == 1
+
+
+def test_a_line_that_the_journal_had_no_room_for_is_told_of_before_anything_that_is_said_on_it() -> None:
+    bench = Bench()
+    bench.journal.full = True
+    wire = bench.connect()
+    assert wire.call("BootNotification", boot("1.6")) is None
+    bench.journal.full = False
+    bench.now += 7
+    assert bench.ask(wire, "StartTransaction", START) is not None
+    first, second = bench.journal.events
+    assert (type(first.body), type(second.body)) == (Connected, TransactionStarted)
+    assert (first.connection, first.number, first.received_at) == (second.connection, 1, second.received_at - 7)
+
+
+@pytest.mark.parametrize("beginning", [True, False], ids=["as its beginning", "but its beginning"])
+def test_the_end_of_a_line_that_the_journal_had_no_room_for_is_told_when_it_has(beginning: bool) -> None:
+    bench = Bench()
+    bench.journal.full = beginning
+    wire = bench.connect()
+    bench.journal.full = True
+    wire.hang_up()
+    bench.now += EXPECTED_MS
+    assert not bench.charger.tell_the_rest()
+    assert not bench.charger.idle, "else it would be forgotten, and with it what has yet to be told"
+    bench.journal.full = False
+    assert bench.charger.tell_the_rest()
+    assert bench.charger.idle
+    assert [type(fact) for fact in bench.journal.facts()] == [Connected, Disconnected]
+    assert {event.connection for event in bench.journal.events} == {bench.charger.connection}
+
+
+def test_of_lines_that_the_journal_had_no_room_for_the_newest_is_told_of() -> None:
+    bench = Bench()
+    bench.journal.full = True
+    bench.connect().hang_up()
+    bench.connect()
+    bench.journal.full = False
+    assert bench.charger.tell_the_rest()
+    assert [(type(each.body), each.connection) for each in bench.journal.events] == [(Connected, bench.charger.connection)]
 
 
 @pytest.mark.parametrize("action", ["Heartbeat", "TransactionEvent"])

@@ -30,6 +30,18 @@ class Mutant(NamedTuple):
 
 MUTANTS = (
     Mutant(
+        "a line that the journal has no room for is never told of",
+        "cpms_actors/charger/charger.py",
+        '            if not self.slot.append(self.record, self.connection, "", at, fact, None):\n                return False\n',
+        '            self.slot.append(self.record, self.connection, "", at, fact, None)\n',
+    ),
+    Mutant(
+        "what the journal has no room for takes a number",
+        "cpms_actors/charger/office.py",
+        "        self.numbered = number - 1  # `then` was not called, so nobody has taken the next one meanwhile\n",
+        "",
+    ),
+    Mutant(
         "the answer does not wait for the journal",
         "cpms_actors/charger/charger.py",
         "        # `_append`, without a look for changes of state: they are checkpointed.\n",
@@ -298,7 +310,7 @@ MUTANTS = (
     Mutant(
         "the journal is not told of a connection that moved",
         "cpms_actors/charger/charger.py",
-        '        self._append(Connected(line.version, line.remote), "", self._office.clock(), None)\n',
+        "        self._tell(Connected(line.version, line.remote))\n",
         "",
     ),
     Mutant(

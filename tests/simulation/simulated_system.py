@@ -61,7 +61,7 @@ CALL_S = 20.0  # an operator's patience
 LATE = "late-"
 HELD_BACK = ("TransactionEvent", "MeterValues")
 HELD_S = (10.0, 200.0)
-SMALL_PAGES = JournalSettings(page_events_max=3)
+PAGE_EVENTS = 3
 TENANT = Tenant("default", profile0=True)
 PRICE_MINOR_PER_KWH = 50
 BLOCK = 1_000
@@ -336,7 +336,7 @@ class Worker:
         self.machine = machine
         self._system = system
         self.wire = Wire(system.chance, system.faults)
-        self.journal = Journal(Publisher(system.broker, self.wire), range(LANES), name, SMALL_PAGES, chance=lambda: 0.0)
+        self.journal = Journal(Publisher(system.broker, self.wire), range(LANES), name, system.journal, chance=lambda: 0.0)
         self.siblings = Siblings(f"machine{machine}", f"@{name}")
         nothing: Any = None  # NATS: the slots are given their checkpoints here, and claims are System's
         self.place = WorkerSlots(nothing, self.journal, self.siblings, nothing, self._go_on_with, system.chance.random)  # type: ignore[arg-type]
@@ -346,7 +346,7 @@ class Worker:
         self.place._bucket = object()  # type: ignore[assignment]
         skew_ms = system.skews_ms[machine]
         self.office = Office(
-            Charging(),
+            system.charging,
             live=self._live,
             tasks=self._task,
             ask_verdict=self._ask,
@@ -615,6 +615,9 @@ class System:
         self.ledger = WatchedLedger()
         self.broker.watch = self.ledger.watch = self.watch
         self.calls = Calls(self)
+        # What is full refuses. In most seeds nothing ever is.
+        self.journal = JournalSettings(page_events_max=PAGE_EVENTS, waiting_max=self.chance.choice((20_000, 20_000, 2 * PAGE_EVENTS)))
+        self.charging = Charging(mailbox_max=self.chance.choice((64, 64, 1)), commands_max=self.chance.choice((32, 32, 1)))
         self.skews_ms = [round(self.chance.uniform(*SKEW_S) * 1000) for _ in range(MACHINES)]
         self.passed = 0  # connections
         self.disturbances = 0  # how often a process or a server was taken from the others

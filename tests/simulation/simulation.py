@@ -18,6 +18,7 @@ from simulated_servers import Ledger
 from simulated_system import PRICE_MINOR_PER_KWH, ChargerShell, System, Worker, refolded
 
 from cpms_actors.base.ids import LANES, lane_of, slot_of
+from cpms_actors.bus import commands
 from cpms_actors.bus.appending import pages_of
 from cpms_actors.bus.sealing import PAYLOAD_BYTES_MAX
 from cpms_actors.domain.charging import gaps
@@ -86,6 +87,9 @@ async def _simulate(seed: int, chargers: int) -> Result:
         "credits": sum(1 for cdr in system.ledger.cdrs if cdr.credits),
         "parked": len(system.ledger.parked),
         "poisoned": system.poisoned,
+        "journal_full": sum(worker.office.counters.journal_refusals for worker in system.workers),
+        "mailbox_full": sum(worker.office.counters.mailbox_refusals for worker in system.workers),
+        "busy": system.calls.told[commands.BUSY],
     }
     sessions = sum(len(shell.point.facts) for shell in system.shells)
     return Result(seed, failures, list(system.history), system.loop.time(), chargers, sessions, len(system.ledger.cdrs), counts)
@@ -322,8 +326,10 @@ def _siblings(system: System) -> list[tuple[Worker, Worker]]:
 
 
 def _ask(system: System) -> None:
-    """An operator asks a charger something."""
-    system.spawn_call(system.chance.choice(system.shells).point.identity)
+    """An operator asks a charger something, or several things at once: what it has no room for it says."""
+    identity = system.chance.choice(system.shells).point.identity
+    for _ in range(system.chance.choice((1, 1, 3))):
+        system.spawn_call(identity)
 
 
 def _make_peace(system: System) -> None:
@@ -355,11 +361,17 @@ async def _rest(system: System) -> bool:
     return False
 
 
+def _answered(system: System) -> int:
+    """How many of those who asked had an answer from the charger, or were told that another waits already where one may."""
+    told = system.calls.told
+    return told["result"] + (told[commands.BUSY] if system.charging.commands_max == 1 else 0)
+
+
 async def _roll_out(system: System) -> None:
     """Every worker gives all it has to a sibling while its charger is asked something and tells something: no charger sees anything of
     it, and everybody is answered."""
     before = {shell.point.identity: shell.point.counts.connections for shell in system.shells}
-    answered, calls = system.calls.told["result"], system.calls.asked
+    answered, calls = _answered(system), system.calls.asked
     for giver, heir in dict(_siblings(system)).items():
         asked = [shell for shell in system.shells if system.owner(shell.point.identity) is giver]
         for shell in asked:
@@ -371,7 +383,7 @@ async def _roll_out(system: System) -> None:
     for shell in system.shells:
         if shell.point.counts.connections != before[shell.point.identity]:
             system.watch.breach(f"{shell.point.identity} was disconnected, and nobody has died")
-    told = system.calls.told["result"] - answered
+    told = _answered(system) - answered
     if told != system.calls.asked - calls:
         system.watch.breach(f"of {system.calls.asked - calls} calls in peace {told} were answered: {system.calls.told}")
 
@@ -395,7 +407,8 @@ def _check(system: System) -> list[str]:
     for shell in system.shells:
         failures += _check_charger(system, shell)
     for worker in system.workers:
-        if worker.office.counters.mailbox_refusals or worker.office.counters.turns_crashed:
+        full = worker.office.counters.mailbox_refusals and system.charging.mailbox_max > 1
+        if full or worker.office.counters.turns_crashed:
             failures.append(f"{worker.name}: {worker.office.counters}")
     poison = [message for message in system.ledger.parked if message.reason in ("poison", "unreadable-page", "journal-gap", "crashed")]
     failures += [f"not priced: {what}" for what in system.ledger.unpriced]
