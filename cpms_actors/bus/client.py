@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Iterable
 from contextlib import suppress
-from typing import Final
+from typing import Any, Final
 
 from nats.aio.client import Client
 from nats.aio.subscription import Subscription
@@ -23,7 +23,16 @@ PINGS_MAX: Final = 2  # that are unanswered at the next one: the peer is dead, a
 
 
 class _Client(Client):
-    """Drops what a dead peer has not taken, before nats-py waits until it has."""
+    """Drops what a dead peer has not taken, before nats-py waits until it has; and notices a socket that is closed when it writes."""
+
+    async def _flush_pending(self, force_flush: bool = False) -> Any:
+        try:
+            return await super()._flush_pending(force_flush)
+        except (OSError, RuntimeError) as error:  # the latter is uvloop's word for a socket that is closed
+            await self._process_op_err(ConnectionResetError(str(error)))
+            flushed = asyncio.get_running_loop().create_future()
+            flushed.set_result(None)  # as while it is disconnected: what waits is sent when it is back
+            return flushed
 
     async def _process_op_err(self, e: Exception) -> None:
         if not (self.is_closed or self.is_reconnecting):

@@ -144,3 +144,27 @@ def test_a_command_is_told_at_once_that_nobody_listens(loop: str) -> None:
             await bus.connect(Nats(url=f"nats://127.0.0.1:{free_port()}"), "test", patient=False)
 
     assert run(loop, main) == []
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_whoever_publishes_before_the_client_has_noticed_that_its_socket_is_closed_sees_nothing_of_it(server: Any, loop: str) -> None:
+    """It has lost its flusher and still calls itself connected: the loop refuses to write, which is no fault of who publishes."""
+
+    async def main() -> None:
+        client = await bus.connect(Nats(url=server.url), "test")
+        messages = await client.subscribe("a")
+        await bus.subscribed(client)
+        client._flusher_task.cancel()  # type: ignore[union-attr]
+        client._reading_task.cancel()  # type: ignore[union-attr]
+        client._transport._io_writer.transport.abort()  # type: ignore[union-attr]
+        await asyncio.sleep(0.05)
+        assert client.is_connected
+        await client.publish("a", b"first")
+        async with asyncio.timeout(10):
+            await bus.listening(client)
+            await client.publish("a", b"later")
+            while (await messages.next_msg()).data != b"later":
+                pass
+        await bus.close(client)
+
+    assert run(loop, main) == []
