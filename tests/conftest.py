@@ -38,7 +38,10 @@ _NATS_SERVER = Path(sys.executable).parent / "nats-server"
 _UNPRIVILEGED = "nobody"  # Postgres refuses to run as root
 _START_S = 30.0
 _TEMPLATE = "cpms_template"
-_WHOLE_SYSTEMS = frozenset(("stack", "loadtests", "bench", "cli/test_stack_up.py", "node/test_stack.py"))
+_WHOLE_SYSTEMS = frozenset(("stack", "loadtests", "bench", "node/test_stack.py"))
+_LIGHT = frozenset(  # whole systems too, with little to do: beside another they make nobody late
+    ("stack/test_spine.py", "stack/test_backup.py", "stack/test_full_disk.py", "stack/test_missing_events.py", "cli/test_stack_up.py")
+)
 _LONG = frozenset(("simulation/test_simulation.py", "bus/test_ownership.py"))  # these next, so that nobody waits for them
 _numbers = count(1)
 
@@ -47,7 +50,7 @@ settings.load_profile("patient")
 
 
 class _Scopes(LoadScopeScheduling):
-    """What stays together when tests run in several processes: a file, and all files that run whole systems."""
+    """What stays together when tests run in several processes: a file, and all files that run whole systems under load."""
 
     def _split_scope(self, nodeid: str) -> str:
         return _scope(nodeid)
@@ -55,7 +58,8 @@ class _Scopes(LoadScopeScheduling):
 
 def _scope(nodeid: str) -> str:
     file = nodeid.partition("::")[0].removeprefix("tests/")
-    return "whole systems" if file in _WHOLE_SYSTEMS or file.partition("/")[0] in _WHOLE_SYSTEMS else file
+    whole = file not in _LIGHT and (file in _WHOLE_SYSTEMS or file.partition("/")[0] in _WHOLE_SYSTEMS)
+    return "whole systems" if whole else file
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
@@ -65,7 +69,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeSch
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Whole systems come first: they take longest, and little of a core, so that everything else goes on beside them."""
-    items.sort(key=lambda item: (_scope(item.nodeid) != "whole systems", _scope(item.nodeid) not in _LONG))
+    items.sort(key=lambda item: (_scope(item.nodeid) != "whole systems", _scope(item.nodeid) not in _LONG | _LIGHT))
 
 
 class _Server:

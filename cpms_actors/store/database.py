@@ -10,6 +10,7 @@ answers too late is `Unavailable`: whether the work was done is then unknown, an
 """
 
 import random
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from typing import Final, TypeAlias, TypeVar
@@ -43,6 +44,8 @@ _OUTAGES: Final = (
     asyncpg.OperatorInterventionError,  # class 57: shutting down, starting up, killed by the administrator
     asyncpg.InsufficientResourcesError,  # class 53: no connection, no memory, a full disk
 )
+PEER_S: Final = 5
+_TCP_OPTIONS: Final = {"TCP_KEEPIDLE": 2, "TCP_KEEPINTVL": 1, "TCP_KEEPCNT": PEER_S - 2, "TCP_USER_TIMEOUT": PEER_S * 1000}
 _SERVER_SETTINGS: Final = {
     "application_name": "cpms",
     "timezone": "UTC",
@@ -113,6 +116,20 @@ def _is_gone(connection: "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]") -> 
         return True
 
 
+async def _notice_a_dead_peer(connection: Connection) -> None:
+    """A server that is cut off without a word is given up after some PEER_S, waiting for its answer or to take what was sent.
+
+    The limit of a statement cannot be that short, for a server that is slow is not dead. Where a system lacks an option, the others do.
+    """
+    peer: socket.socket = connection._transport.get_extra_info("socket")  # type: ignore[union-attr]  # private, and pinned
+    if peer.family == socket.AF_UNIX:
+        return
+    peer.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in _TCP_OPTIONS.items():
+        if (option := getattr(socket, name, None)) is not None:
+            peer.setsockopt(socket.IPPROTO_TCP, option, value)
+
+
 async def _nothing_to_reset(connection: object) -> None:
     """What a transaction sets ends with it, and there is nothing else: the driver's five statements would cost as much as one of ours,
     after every transaction."""
@@ -135,6 +152,7 @@ async def open_database(
         timeout=CONNECT_S,
         command_timeout=statement_s + COMMAND_MARGIN_S,
         server_settings=_SERVER_SETTINGS | limits,
+        init=_notice_a_dead_peer,
         reset=_nothing_to_reset,
     )
     async with pool:

@@ -328,8 +328,8 @@ MUTANTS = (
     Mutant(
         "a call does not wait for a connection on its way",
         "cpms_actors/charger/charger.py",
-        "        until = office.clock() + round(timeout_s * 1000)\n        if self._arrival is not None:\n",
-        "        until = office.clock() + round(timeout_s * 1000)\n        if False:\n",
+        "        answer = None\n        if self._arrival is not None:\n",
+        "        answer = None\n        if False:\n",
     ),
     Mutant(
         "a call that came along does not wait for its connection",

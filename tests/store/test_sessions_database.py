@@ -1,6 +1,7 @@
 """Transactions of the pools: bound to tenants, repeated after a conflict, and honest about an outage."""
 
 import signal
+import socket
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from cpms_actors.base.errors import Unavailable
 from cpms_actors.base.settings import Postgres
 from cpms_actors.store import parked
-from cpms_actors.store.database import ATTEMPTS_MAX, Connection, Database, open_database
+from cpms_actors.store.database import ATTEMPTS_MAX, PEER_S, Connection, Database, open_database
 from cpms_actors.store.parked import ParkedMessage
 
 pytestmark = pytest.mark.anyio
@@ -158,3 +159,16 @@ async def test_the_pool_finds_postgres_again_after_it_was_away(postgres_server: 
             postgres_server.start()
         with anyio.fail_after(20):
             assert await count(database) == 0
+
+
+async def test_a_connection_notices_within_seconds_that_its_peer_is_gone_without_a_word(database: Database) -> None:
+    """A statement may take longer than that, on a server that is slow: its machine still acknowledges."""
+    async with database.transaction(()) as connection:
+        peer = connection._transport.get_extra_info("socket")  # type: ignore[union-attr]
+        idle, every, probes, unsent_ms = (
+            peer.getsockopt(socket.IPPROTO_TCP, option)
+            for option in (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT, socket.TCP_USER_TIMEOUT)
+        )
+        assert peer.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+    assert idle + every * probes <= PEER_S
+    assert unsent_ms == PEER_S * 1000
