@@ -12,7 +12,7 @@ answers too late is `Unavailable`: whether the work was done is then unknown, an
 import random
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Final, TypeAlias, TypeVar
 
 import anyio
@@ -77,7 +77,8 @@ class Database:
                         await connection.execute("SELECT set_config('cpms.tenants', $1, true)", ",".join(tenants))
                         yield connection
                 except TimeoutError:  # after the server's own: it is frozen, or cut off, and the driver would wait for its farewell
-                    connection.terminate()
+                    with suppress(asyncpg.InterfaceError):  # it has died meanwhile, and the pool has taken it back already
+                        connection.terminate()
                     raise
                 except asyncpg.InterfaceError as error:
                     if not _is_gone(connection):

@@ -172,3 +172,21 @@ async def test_a_connection_notices_within_seconds_that_its_peer_is_gone_without
         assert peer.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
     assert idle + every * probes <= PEER_S
     assert unsent_ms == PEER_S * 1000
+
+
+async def test_a_connection_that_dies_while_the_driver_waits_to_undo_its_transaction_is_an_outage(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The pool has taken it back by then, and lets nobody touch it."""
+
+    async def give_up(*_: object) -> None:
+        raise TimeoutError
+
+    async def dies(connection: Connection) -> None:
+        connection.terminate()
+        await anyio.sleep(0.05)
+
+    monkeypatch.setattr("asyncpg.transaction.Transaction.__aexit__", give_up)
+    with pytest.raises(Unavailable):
+        await database.run((), dies)
+    assert database.outages == 1
