@@ -615,7 +615,7 @@ class System:
         self.ledger = WatchedLedger()
         self.broker.watch = self.ledger.watch = self.watch
         self.calls = Calls(self)
-        # What is full refuses. In most seeds nothing ever is.
+        # What is full refuses. Each of the three has a few places in a third of the seeds.
         self.journal = JournalSettings(page_events_max=PAGE_EVENTS, waiting_max=self.chance.choice((20_000, 20_000, 2 * PAGE_EVENTS)))
         self.charging = Charging(mailbox_max=self.chance.choice((64, 64, 1)), commands_max=self.chance.choice((32, 32, 1)))
         self.skews_ms = [round(self.chance.uniform(*SKEW_S) * 1000) for _ in range(MACHINES)]
