@@ -31,7 +31,6 @@ ROOT: Final = Path(__file__).parents[1]
 START_S_MAX: Final = 60.0
 STOP_S_MAX: Final = 10.0
 LINE_BYTES_MAX: Final = 1 << 20
-LEAST_URGENT: Final = 19  # of nice
 _CPUCLOCK_SCHED: Final = 2  # the last bits of a process's clock id: time as the scheduler counts it
 
 
@@ -126,13 +125,6 @@ class Child:
             self._process.stdin.write(line + b"\n")
             await self._process.stdin.drain()
         return await self.line()
-
-
-def give_way() -> None:
-    """Run only when nobody else wants to: a load that is as eager as thousands of machines must not take the cores of what it loads."""
-    os.nice(LEAST_URGENT)
-    with suppress(OSError):  # Linux weighs sessions first, where it has autogroups, and within each the processes
-        Path("/proc/self/autogroup").write_text(str(LEAST_URGENT))
 
 
 async def obey(ready: str, do: Callable[[bytes], Awaitable[Struct]]) -> None:

@@ -1,8 +1,13 @@
-"""What a process asks of its system: more open files than a shell allows, and to take memory back."""
+"""What a process asks of its system: more open files than a shell allows, to take memory back, and to let others go first."""
 
 import ctypes
+import os
 import resource
 from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+NICEST: Final = 19
 
 
 def raise_files() -> int:
@@ -20,3 +25,15 @@ def give_back_memory() -> None:
     """
     with suppress(AttributeError):
         ctypes.CDLL(None).malloc_trim(0)
+
+
+def give_way(nice: int, pid: int = 0) -> None:
+    """Make a process (0: this one) nicer by so much: with 5 it has a third of what another has when both want a core.
+
+    Where Linux has autogroups it weighs whole sessions first and the processes of each by their nice. So a process that leads a session
+    makes that nice too. Raises OSError when there is no such process, or it is another user's.
+    """
+    os.setpriority(os.PRIO_PROCESS, pid, min(NICEST, os.getpriority(os.PRIO_PROCESS, pid) + nice))
+    if os.getsid(pid) == (pid or os.getpid()):
+        with suppress(OSError):  # another system, or groups of its own
+            Path(f"/proc/{pid or 'self'}/autogroup").write_text(str(min(NICEST, nice)))

@@ -137,7 +137,7 @@ class _Process:
                 stdin=subprocess.DEVNULL,
                 stdout=writing,
                 stderr=writing,
-                process_group=0,
+                start_new_session=True,  # a group that can be killed whole, and a weight of its own where Linux weighs sessions
             )
         except OSError:
             os.close(self.output)

@@ -26,8 +26,6 @@ DataOption = Annotated[Path | None, typer.Option(help="Where data lies. [default
 JsonOption = Annotated[bool, typer.Option("--json", help="For programs: one JSON object on stdout and nothing else.")]
 PortOption = Annotated[int | None, typer.Option(min=0, max=65535, help="Port for chargers; 0: a free one. [default: 9000]")]
 
-POOL_NICE: Final = 5  # a third of a worker's weight when they share a core: a charger waits for the worker, nobody waits for the fold
-
 _STOP: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
@@ -119,9 +117,11 @@ def pool(name: Annotated[Pool, typer.Argument(help="Which pool.")]) -> None:
     from importlib import import_module
 
     from cpms_actors.node import ready
+    from cpms_actors.pools import NICE
+    from supervisors.limits import give_way
 
     settings = _deployed()
-    os.nice(POOL_NICE)
+    give_way(NICE)
     with _logged(name):
         module: Any = import_module(f"cpms_actors.pools.{name}")
         _run(partial(module.run, settings, started=ready.announce))

@@ -30,6 +30,7 @@ from cpms_actors.node.broker import Broker
 from cpms_actors.node.data_dir import DataDir, Secrets
 from cpms_actors.node.database import APP, OWNER, Database
 from cpms_actors.observe import logs
+from supervisors.limits import give_way
 
 log = logs.get("node")
 
@@ -40,6 +41,7 @@ REFUSED_S: Final = 1.0
 HEALTH_S: Final = 2.0  # between two looks at whether the broker can write
 HEALTH_ANSWER_S: Final = 2.0
 ROOM_BYTES_MIN: Final = 64 * 1024 * 1024  # some blocks of every stream
+NEWCOMERS_S: Final = 1.0  # between two looks at the processes of Postgres; each serves a connection that is kept for minutes
 AGAIN_S_MIN: Final = 10.0  # a disk that fails with room on it is tried no more often
 
 
@@ -153,6 +155,30 @@ async def _write_error(broker: Broker) -> str:
             await bus.close(client)
     errors = (str(each.get("error")) for each in said.get("errors") or ())
     return next((error for error in errors if "write error" in error), "")
+
+
+async def postgres_gives_way(cluster: Path, nice: int) -> None:
+    """Let the processes of this server have cores when others leave them, those that are there and those to come; never returns.
+
+    One by one: each of them begins a session, and Linux weighs sessions, so the postmaster cannot be nice for them.
+    """
+    told: set[int] = set()
+    while True:
+        now = _children(cluster)
+        for pid in now - told:
+            with suppress(OSError):  # it has ended
+                give_way(nice, pid)
+        told = now
+        await anyio.sleep(NEWCOMERS_S)
+
+
+def _children(cluster: Path) -> set[int]:
+    """The processes of the server in a cluster; none when it has just ended, and where a system does not say."""
+    try:
+        postmaster = int((cluster / "postmaster.pid").read_text().split("\n", 1)[0])
+        return set(map(int, Path(f"/proc/{postmaster}/task/{postmaster}/children").read_text().split()))
+    except (OSError, ValueError):
+        return set()
 
 
 async def keep_running(

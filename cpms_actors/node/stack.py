@@ -31,8 +31,17 @@ from cpms_actors.node import broker, database, ready
 from cpms_actors.node.crew import Crew, Member
 from cpms_actors.node.data_dir import Connection, DataDir, is_external, is_free
 from cpms_actors.node.orphans import stop_backends
-from cpms_actors.node.servers import READY_S_MAX, STOP_S_MAX, broker_ails, broker_ready, database_ready, keep_running
+from cpms_actors.node.servers import (
+    READY_S_MAX,
+    STOP_S_MAX,
+    broker_ails,
+    broker_ready,
+    database_ready,
+    keep_running,
+    postgres_gives_way,
+)
 from cpms_actors.observe import logs
+from cpms_actors.pools import NICE
 from cpms_actors.store.migrate import migrate
 from supervisors.child import ChildSpec, Started
 from supervisors.policy import Restart
@@ -125,7 +134,8 @@ def prepare(settings: Settings, plan: Plan, environment: Mapping[str, str], data
         is_ready = partial(database_ready, postgres, secrets)
         # SIGINT is Postgres's fast shutdown: it does not wait for people to close their psql.
         clear = partial(stop_backends, data.postgres)
-        servers.append(_server("postgres", postgres.argv, signal.SIGINT, is_ready, data.postgres / "log", clear))
+        nice = partial(postgres_gives_way, data.postgres, NICE)
+        servers.append(_server("postgres", postgres.argv, signal.SIGINT, is_ready, data.postgres / "log", clear, nice))
     return Prepared(settings, servers, _connection(settings))
 
 

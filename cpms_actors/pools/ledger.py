@@ -56,13 +56,17 @@ class PostgresLedger:
         await self._database.run((), create)
 
     async def fold(self, tenants: Iterable[str], work: Callable[[Folding], Awaitable[Batch]]) -> Batch:
-        """The work in one transaction, repeated when another was in its way. Raises Refused, Unavailable and what the work raises."""
+        """The work in one transaction, repeated when another was in its way. Raises Refused, Unavailable and what the work raises.
+
+        Postgres does not flush it: what a crash takes back is read again from the journal, and who needs it to last flushes it with
+        what it writes itself (a CDR), or has it flushed (`Database.flush`).
+        """
 
         async def in_transaction(connection: Connection) -> Batch:
             return await work(_Folding(connection))
 
         with _refusals():
-            return await self._database.run(tenants, in_transaction)
+            return await self._database.run(tenants, in_transaction, flushed=False)
 
 
 class _Folding:

@@ -120,6 +120,7 @@ class Retention:
         """
         async with self._database.transaction(()) as connection:
             folded = await offsets.folded(connection, stream_name(info))
+        await self._database.flush()  # the fold does not: what a crash of Postgres takes back is read from the journal again
         went = False
         for lane, offset in folded.items():
             first = await page_from(self._jetstream, lane, 1)

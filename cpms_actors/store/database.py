@@ -44,6 +44,8 @@ _OUTAGES: Final = (
     asyncpg.OperatorInterventionError,  # class 57: shutting down, starting up, killed by the administrator
     asyncpg.InsufficientResourcesError,  # class 53: no connection, no memory, a full disk
 )
+_BEGIN: Final = "SELECT set_config('cpms.tenants', $1, true)"
+_BEGIN_UNFLUSHED: Final = f"{_BEGIN}, set_config('synchronous_commit', 'off', true)"
 PEER_S: Final = 5
 _TCP_OPTIONS: Final = {"TCP_KEEPIDLE": 2, "TCP_KEEPINTVL": 1, "TCP_KEEPCNT": PEER_S - 2, "TCP_USER_TIMEOUT": PEER_S * 1000}
 _SERVER_SETTINGS: Final = {
@@ -65,16 +67,17 @@ class Database:
         self.outages = 0
 
     @asynccontextmanager
-    async def transaction(self, tenants: Iterable[str]) -> AsyncIterator[Connection]:
+    async def transaction(self, tenants: Iterable[str], *, flushed: bool = True) -> AsyncIterator[Connection]:
         """A transaction that sees the rows of these tenants (none: only tables that belong to no tenant).
 
-        Committed at the end of the block, rolled back when it raises. Raises Unavailable when Postgres is.
+        Committed at the end of the block, rolled back when it raises. One that is not `flushed` is on the disk within a second, or with
+        the next that is: if Postgres crashes before, it has never been. Raises Unavailable when Postgres is.
         """
         try:
             async with self._pool.acquire(timeout=ACQUIRE_S) as connection:
                 try:
                     async with connection.transaction():
-                        await connection.execute("SELECT set_config('cpms.tenants', $1, true)", ",".join(tenants))
+                        await connection.execute(_BEGIN if flushed else _BEGIN_UNFLUSHED, ",".join(tenants))
                         yield connection
                 except TimeoutError:  # after the server's own: it is frozen, or cut off, and the driver would wait for its farewell
                     with suppress(asyncpg.InterfaceError):  # it has died meanwhile, and the pool has taken it back already
@@ -91,7 +94,13 @@ class Database:
             self.outages += 1
             raise Unavailable(f"Postgres is not available: {error or type(error).__name__}") from error
 
-    async def run(self, tenants: Iterable[str], work: Callable[[Connection], Awaitable[Result]]) -> Result:
+    async def flush(self) -> None:
+        """What was committed before is on the disk, and on those of synchronous standbys, when this returns. Raises Unavailable."""
+        async with self.transaction(()) as connection:
+            await connection.execute("SET LOCAL synchronous_commit = on")  # whatever this server is set to
+            await connection.execute("SELECT pg_logical_emit_message(true, 'cpms', '')")  # a commit that writes nothing flushes nothing
+
+    async def run(self, tenants: Iterable[str], work: Callable[[Connection], Awaitable[Result]], *, flushed: bool = True) -> Result:
         """The work in one transaction, repeated when another transaction was in its way; its effects in memory must bear that.
 
         Raises Unavailable when Postgres is, or when ATTEMPTS_MAX attempts met a conflict.
@@ -99,7 +108,7 @@ class Database:
         names = tuple(tenants)
         for attempt in range(ATTEMPTS_MAX):
             try:
-                async with self.transaction(names) as connection:
+                async with self.transaction(names, flushed=flushed) as connection:
                     return await work(connection)
             except _CONFLICTS as error:
                 self.conflicts += 1

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import nats
@@ -19,8 +19,8 @@ import pytest
 
 from cpms_actors.bus import subjects, verbs
 from cpms_actors.bus.verbs_registry import TenantList
-from cpms_actors.cli.stack import POOL_NICE
 from cpms_actors.node.data_dir import Connection, DataDir
+from cpms_actors.pools import NICE
 
 ROOT = Path(__file__).parents[2]
 START_S = 60.0
@@ -73,6 +73,19 @@ def _ask_for_tenants(connection: Connection) -> list[str]:
     return asyncio.run(ask())
 
 
+def _until(true: Callable[[], bool], folder: Path) -> None:
+    deadline = time.monotonic() + 30
+    while not true():
+        assert time.monotonic() < deadline, (folder / "stderr").read_text()
+        time.sleep(0.1)
+
+
+def _nice_of_postgres(stack: int) -> set[int]:
+    """Of the processes that serve connections, and of those that write for them."""
+    postmaster = next(child for child in psutil.Process(stack).children() if "postgres -D" in " ".join(child.cmdline()))
+    return {child.nice() for child in postmaster.children()}
+
+
 def _connection(folder: Path) -> Connection:
     found = DataDir(folder / ".cpms").connection()
     assert found is not None
@@ -95,9 +108,13 @@ def test_a_stack_comes_up_serves_heals_and_stops_without_a_trace(folder: Path) -
         ours = psutil.Process(process.pid).nice()
         niceness = {name.rpartition("cli.main ")[2]: child.nice() - ours for name, child in zip(names, children, strict=True)}
         assert {name: nice for name, nice in niceness.items() if name.startswith("pool")} == {
-            "pool session": POOL_NICE, "pool tariff": POOL_NICE, "pool operations": POOL_NICE
+            "pool session": NICE, "pool tariff": NICE, "pool operations": NICE
         }  # fmt: skip
         assert next(nice for name, nice in niceness.items() if name.startswith("worker")) == 0
+        for child, name in zip(children, names, strict=True):  # where sessions are weighed, a worker is no part of the others' weight
+            if "cli.main " in name:
+                assert os.getsid(child.pid) == child.pid, name
+        _until(lambda: _nice_of_postgres(process.pid) == {ours + NICE}, folder)
         assert not any(connection.nats_url in name or connection.postgres_dsn in name for name in names)  # command lines are public
 
         refused = subprocess.run(

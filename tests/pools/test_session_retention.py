@@ -95,6 +95,20 @@ async def test_the_older_half_of_what_is_folded_goes_and_what_is_not_folded_stay
     assert pages == [seq for seq in range(1, 61) if seq >= 21 or seq % 3 == 2]
 
 
+async def test_no_page_goes_before_what_came_of_it_is_on_the_disk(bus: Client, database: Database, settings: Settings) -> None:
+    """The fold does not flush: what a crash of Postgres takes back it reads from the journal again."""
+    await append(bus, *[0] * 60)
+    stream = stream_name(await bus.jetstream().stream_info(subjects.JOURNAL_STREAM))
+    async with database.transaction((), flushed=False) as connection:
+        await connection.execute("UPDATE lanes SET stream = $1, stream_seq = 60 WHERE lane = 0", stream)
+    async with database.transaction(()) as connection:
+        written = await connection.fetchval("SELECT pg_current_wal_insert_lsn()")
+    retention = Retention(bus, database, settings, kept_s=0)
+    await retention.make_room()
+    async with database.transaction(()) as connection:
+        assert (retention.purged > 0, await connection.fetchval("SELECT pg_current_wal_flush_lsn() >= $1", written)) == (True, True)
+
+
 @pytest.mark.parametrize(("pages", "spared"), [(60, True), (90, False)], ids=["half full", "nearly full"])
 async def test_the_last_hour_goes_only_when_the_journal_is_nearly_full(
     bus: Client, database: Database, settings: Settings, pages: int, spared: bool

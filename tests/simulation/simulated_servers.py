@@ -362,6 +362,7 @@ class Ledger(Server):
         self._unrated: dict[int, Stored] = {}  # what has changed since it was rated: few of all
         self._ids = 0
         self._locked: dict[int, asyncio.Future[None]] = {}
+        self._flushed: Callable[[], None] | None = None  # lets a crash take back what was not
 
     def draw_id(self) -> int:
         """A session's id."""
@@ -432,9 +433,22 @@ class Ledger(Server):
         """CDRs, and the versions of sessions that have theirs by them."""
         self.cdrs += cdrs
         self.rated |= rated
+        flushes = self._flushed is not None
         for id_, version in rated.items():
             if self.sessions[id_].session.version == version:
                 self._unrated.pop(id_, None)
+        if flushes:
+            self.begin_unflushed()
+
+    def begin_unflushed(self) -> None:
+        """What is committed now is on the disk; of what follows only what is committed together with a CDR, or before one."""
+        self._flushed = self.standby()
+
+    def crash(self) -> None:
+        """Take back what was committed and not flushed."""
+        if self._flushed is not None:
+            take_back, self._flushed = self._flushed, None
+            take_back()
 
     def unrated(self) -> list[Stored]:
         """Ended sessions without a CDR of their version."""

@@ -9,6 +9,7 @@ a failure.
 import asyncio
 import gc
 from collections import Counter
+from collections.abc import Mapping
 from random import Random
 from typing import Any
 
@@ -32,6 +33,7 @@ SESSIONS = 2
 FAULTS_S = 1_200.0  # of faults
 PEACE_S_MAX = 7_200.0  # until all has come to rest after them
 REST_S = 60.0
+UNFLUSHED_S = 0.6  # three times what wal_writer_delay is by default
 GC_THRESHOLDS = (100_000, 50, 1_000)  # nearly all lives as long as its seed: to look at it often was a sixth of the time
 UNANSWERED = "no answer in time"  # a charger's complaint that is none in the time of faults: it asked again
 
@@ -152,6 +154,7 @@ async def _faults(system: System) -> None:
         _broker_away,
         _machine_fails,
         _ledger_away,
+        _ledger_crashes,
         _standby_takes_over,
         _late_reading,
         _lapse,
@@ -239,8 +242,33 @@ def _ledger_away(system: System) -> None:
     system.loop.call_later(for_s, setattr, system.ledger, "down", False)
 
 
+def _ledger_crashes(system: System) -> None:
+    """The fold does not flush, and Postgres does so by itself within UNFLUSHED_S; what it has not is gone, but no CDR is."""
+    unflushed_s, away_s = system.chance.uniform(0.0, UNFLUSHED_S), system.chance.uniform(0.2, 20.0)
+    ledger = system.ledger
+    ledger.begin_unflushed()
+
+    def crash() -> None:
+        system.tell(f"Postgres crashes, and has not flushed the last {unflushed_s:.1f} s")
+        claimed, cdrs = dict(ledger.lanes), len(ledger.cdrs)
+        ledger.crash()
+        assert len(ledger.cdrs) == cdrs
+        ledger.down = True
+        system.loop.call_later(away_s, setattr, ledger, "down", False)
+        _claim_anew(system, claimed)
+
+    system.loop.call_later(unflushed_s, crash)
+
+
+def _claim_anew(system: System, claimed: Mapping[int, tuple[int, int]]) -> None:
+    """Who finds its claim gone claims the lane again."""
+    for lane, (epoch, _) in system.ledger.lanes.items():
+        if epoch < claimed[lane][0]:
+            system.loop.call_later(system.chance.uniform(0.5, 4.0), system.start_pool, lane)
+
+
 def _standby_takes_over(system: System) -> None:
-    """Postgres is gone for good, and what takes its place lacks the last moments. Who finds its claim gone claims the lane again."""
+    """Postgres is gone for good, and what takes its place lacks the last moments."""
     lacks_s = system.chance.uniform(0.0, 3.0)
     ledger, take_over = system.ledger, system.ledger.standby()
 
@@ -248,9 +276,7 @@ def _standby_takes_over(system: System) -> None:
         system.tell(f"a standby of Postgres takes over that lacks {lacks_s:.1f} s")
         claimed = dict(ledger.lanes)
         take_over()
-        for lane, (epoch, _) in ledger.lanes.items():
-            if epoch < claimed[lane][0]:
-                system.loop.call_later(system.chance.uniform(0.5, 4.0), system.start_pool, lane)
+        _claim_anew(system, claimed)
 
     system.loop.call_later(lacks_s, fail_over)
 

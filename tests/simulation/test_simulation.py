@@ -57,6 +57,7 @@ def test_the_seeds_do_all_that_can_happen() -> None:
         "broker",
         "Postgres",
         "a standby",
+        "Postgres crashes",
         "taken for dead",
         "what Postgres refuses",
         "hands slots over",

@@ -2,7 +2,7 @@
 
 import signal
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import anyio
@@ -67,6 +67,32 @@ async def test_a_transaction_ends_with_its_commit_and_no_round_trip_more(databas
     finally:
         await watching.close()
     assert last == "COMMIT;"
+
+
+async def test_a_transaction_is_flushed_unless_it_need_not_be(fresh_postgres: Callable[[], Postgres]) -> None:
+    settings = fresh_postgres()
+    owner = await asyncpg.connect(settings.owner_dsn)
+    try:  # as a server is that nobody has set up for tests
+        await owner.execute(f'ALTER DATABASE "{settings.owner_dsn.rpartition("/")[2]}" SET synchronous_commit = on')
+    finally:
+        await owner.close()
+    async with open_database(settings) as database:
+        told = []
+        for flushed in (False, True):
+            async with database.transaction([], flushed=flushed) as connection:
+                told.append(await connection.fetchval("SHOW synchronous_commit"))
+    assert told == ["off", "on"]
+
+
+async def test_what_was_not_flushed_is_with_the_next_flush_even_where_the_server_flushes_nothing(database: Database) -> None:
+    async with database.transaction(["default"], flushed=False) as connection:
+        assert await connection.fetchval("SHOW synchronous_commit") == "off"
+        await parked.save(connection, [message("default", "CP7")])
+    async with database.transaction([]) as connection:
+        written = await connection.fetchval("SELECT pg_current_wal_insert_lsn()")
+    await database.flush()
+    async with database.transaction([]) as connection:
+        assert await connection.fetchval("SELECT pg_current_wal_flush_lsn() >= $1", written)
 
 
 async def test_a_block_that_raises_leaves_nothing(database: Database) -> None:
