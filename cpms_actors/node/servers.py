@@ -7,6 +7,7 @@ is all a test or a benchmark needs; everything of a server lies in its folder an
 the same commands (`broker.prepare`, `database.prepare`) and gives them to its supervisor, with `broker_ready` and `database_ready`.
 """
 
+import random
 import shutil
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -31,6 +32,7 @@ from cpms_actors.node.data_dir import DataDir, Secrets
 from cpms_actors.node.database import APP, OWNER, Database
 from cpms_actors.observe import logs
 from supervisors.limits import give_way
+from supervisors.policy import Backoff
 
 log = logs.get("node")
 
@@ -41,7 +43,10 @@ REFUSED_S: Final = 1.0
 HEALTH_S: Final = 2.0  # between two looks at whether the broker can write
 HEALTH_ANSWER_S: Final = 2.0
 ROOM_BYTES_MIN: Final = 64 * 1024 * 1024  # some blocks of every stream
+_ROOM: Final = f"{ROOM_BYTES_MIN >> 20} MiB"
 NEWCOMERS_S: Final = 1.0  # between two looks at the processes of Postgres; each serves a connection that is kept for minutes
+AGAIN: Final = Backoff(max_s=10.0)  # until a server that has ended is started again
+LASTED_S: Final = 30.0  # who has run so long did not end for being started
 AGAIN_S_MIN: Final = 10.0  # a disk that fails with room on it is tried no more often
 
 
@@ -132,7 +137,7 @@ async def broker_ails(broker: Broker) -> None:
         free = (await anyio.to_thread.run_sync(shutil.disk_usage, broker.store)).free
         if not told:
             told = True
-            remedy = f"make room on the disk of {broker.store}, {ROOM_BYTES_MIN >> 20} MiB at least; nats-server is then started again"
+            remedy = f"make room on the disk of {broker.store}, {_ROOM} at least; nats-server is then started again"
             log.error("nats_cannot_write", error=error, free_mib=free >> 20, remedy=remedy)
         if free >= ROOM_BYTES_MIN and anyio.current_time() - began >= AGAIN_S_MIN:
             log.warning("nats_started_again", free_mib=free >> 20)
@@ -194,21 +199,37 @@ async def keep_running(
     """A supervised child: the server, from its start until this is cancelled; `started` is called once it answers.
 
     What was left of the one before is in its way: `clear`, which blocks, removes it. When `ails` returns it is started again: that
-    cures it, and is no failure of the child.
+    cures it. Once it has answered it is started again whenever it ends, ever more slowly and for ever: chargers are served without
+    Postgres, and hear that they must wait without a broker; to give up would help nobody.
 
-    Raises OperatorError(code), which names the log, when it does not come up or ends by itself.
+    Raises OperatorError(code), which names the log, when it does not come up the first time.
     """
+    ends = 0  # in a row
+    has_answered = False
     while True:
         await anyio.to_thread.run_sync(clear)
-        async with _running(argv, how) as process:
-            await _until_ready(process, ready, code, log_file)
-            started()
-            async with anyio.create_task_group() as group:
-                group.start_soon(_then_cancel, ails, group.cancel_scope)
-                await process.wait()
-                group.cancel_scope.cancel()
-            if process.returncode is not None:
+        began = anyio.current_time()
+        try:
+            async with _running(argv, how) as process:
+                await _until_ready(process, ready, code, log_file)
+                has_answered = True
+                started()
+                async with anyio.create_task_group() as group:
+                    group.start_soon(_then_cancel, ails, group.cancel_scope)
+                    await process.wait()
+                    group.cancel_scope.cancel()
+                if process.returncode is None:
+                    continue
                 raise OperatorError(code, f"{code} ended with status {process.returncode}; its log is in {log_file}")
+        except OperatorError as error:
+            if not has_answered:
+                raise
+            ends = 1 if anyio.current_time() - began > LASTED_S else ends + 1
+            delay_s = AGAIN.delay(ends, random.random())
+            free = (await anyio.to_thread.run_sync(shutil.disk_usage, log_file.parent)).free
+            remedy = "its log says why" if free >= ROOM_BYTES_MIN else f"make room on the disk of {log_file.parent}, {_ROOM} at least"
+            log.error("server_ended", server=code, error=str(error), again_in_s=round(delay_s, 1), free_mib=free >> 20, remedy=remedy)
+        await anyio.sleep(delay_s)
 
 
 async def _then_cancel(wait: Callable[[], Awaitable[None]], scope: anyio.CancelScope) -> None:

@@ -8,8 +8,8 @@
            └─ crew                            replaces the workers by new processes, when that is asked for
 
 Read top to bottom: children in start order, each started when the one above is of use; they stop in reverse. Whatever ends is started
-again, ever more slowly, and what ends too often ends the stack with its reason. No child restarts another: all of them bear that a
-server is gone for a while, and that is what they are for.
+again, ever more slowly. A process of ours that ends too often ends the stack with its reason; a server that has been of use once does
+not. No child restarts another: all of them bear that a server is gone for a while, and that is what they are for.
 """
 
 import os

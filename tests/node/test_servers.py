@@ -177,8 +177,10 @@ asyncio.run(main())
         os.kill(left, 0)
 
 
-def test_a_postmaster_that_is_killed_while_a_query_computes_is_back_at_the_first_try(folder: Path) -> None:
-    """Its backend, which notices nothing for many seconds, would keep the next one out, until the supervisor gave up."""
+def test_a_postmaster_that_is_killed_while_a_query_computes_is_back_at_the_first_try(
+    folder: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Its backend, which notices nothing for many seconds, would keep the next one out."""
     settings = Settings(nats=Nats(url="nats://elsewhere:4222"), gateway=Gateway(port=0))
     data = DataDir(folder)
     data.make()
@@ -195,8 +197,6 @@ def test_a_postmaster_that_is_killed_while_a_query_computes_is_back_at_the_first
             with pytest.raises((asyncpg.PostgresError, OSError)):
                 await computing
             async with asyncio.timeout(30):
-                while supervisor.statistics().restarts == 0 or not supervisor.running():
-                    await asyncio.sleep(0.05)
                 while True:
                     try:
                         again = await asyncpg.connect(prepared.settings.postgres.dsn)
@@ -205,12 +205,11 @@ def test_a_postmaster_that_is_killed_while_a_query_computes_is_back_at_the_first
                     else:
                         break
             await again.close()
-            restarts.append(supervisor.statistics().restarts)
+            assert supervisor.statistics().restarts == 0  # the child starts its server again itself
             group.cancel_scope.cancel()
 
-    restarts: list[int] = []
     asyncio.run(scenario())
-    assert restarts == [1]
+    assert capfd.readouterr().err.count("server_ended") == 1
 
 
 def test_a_cluster_of_another_version_is_refused(folder: Path) -> None:

@@ -1,16 +1,18 @@
-"""The disk of nats-server is really full: it has a small file system of its own, and something else takes all that is left of it.
+"""A disk is really full: it is a small file system of its own, and something else takes all that is left of it.
 
-A stream whose write has failed takes nothing more until nats-server is started again, whatever room there is by then.
+A stream whose write has failed takes nothing more until nats-server is started again, whatever room there is by then. A Postgres that
+ends cannot start again before there is some.
 """
 
 import asyncio
 import json
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,27 +26,22 @@ TOKEN = "T-DISK"
 SESSION_WH = 1000
 
 
-@pytest.fixture(scope="module")
-def disk() -> Iterator[Path]:
-    """The directory of a system whose nats-server has a disk of its own."""
-    directory = Path(tempfile.mkdtemp(prefix="cpms-disk-"))
-    store = directory / ".cpms" / "nats"
-    store.mkdir(parents=True)
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={DISK_MIB}m", "tmpfs", str(store)]
+@contextmanager
+def disk_at(folder: Path) -> Iterator[None]:
+    """A small file system there while the block runs."""
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={DISK_MIB}m", "tmpfs", str(folder)]
     mounted = subprocess.run(mount, check=False, capture_output=True, text=True)
     if mounted.returncode != 0:
-        shutil.rmtree(directory)
         pytest.skip(f"a file system of its own cannot be mounted here: {mounted.stderr.strip()}")
     try:
-        yield directory
+        yield
     finally:
-        subprocess.run(["umount", "--lazy", str(store)], check=True)
-        shutil.rmtree(directory, ignore_errors=True)
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
-@pytest.fixture(scope="module")
-def system(disk: Path) -> Iterator[RunningCpms]:
-    running = RunningCpms(disk, CPMS_CHARGING_VERDICT_TTL_S="60")
+@contextmanager
+def system_in(directory: Path) -> Iterator[RunningCpms]:
+    running = RunningCpms(directory, CPMS_CHARGING_VERDICT_TTL_S="60")
     try:
         for charger in CHARGERS:
             running.add_charger(charger)
@@ -52,6 +49,34 @@ def system(disk: Path) -> Iterator[RunningCpms]:
         yield running
     finally:
         running.close()
+
+
+@pytest.fixture
+def directory() -> Iterator[Path]:
+    made = Path(tempfile.mkdtemp(prefix="cpms-disk-"))
+    made.chmod(0o711)
+    yield made
+    shutil.rmtree(made, ignore_errors=True)
+
+
+@pytest.fixture
+def journal_disk(directory: Path) -> Iterator[RunningCpms]:
+    """A system whose nats-server has a disk of its own."""
+    store = directory / ".cpms" / "nats"
+    store.mkdir(parents=True)
+    with disk_at(store), system_in(directory) as system:
+        yield system
+
+
+@pytest.fixture
+def postgres_disk(directory: Path) -> Iterator[RunningCpms]:
+    """A system of which all but nats-server's store is on a disk of its own."""
+    (directory / ".cpms").mkdir()
+    (directory / "nats").mkdir()
+    with disk_at(directory / ".cpms"):
+        (directory / ".cpms" / "nats").symlink_to(directory / "nats")
+        with system_in(directory) as system:
+            yield system
 
 
 def fill(ballast: Path) -> None:
@@ -69,8 +94,9 @@ async def insist(step: Callable[..., Awaitable[None]], *args: Any) -> None:
                 return await step(*args)
 
 
-def test_a_full_disk_under_the_journal_is_told_of_and_loses_nothing_when_there_is_room_again(disk: Path, system: RunningCpms) -> None:
-    ballast = disk / ".cpms" / "nats" / "ballast"
+def test_a_full_disk_under_the_journal_is_told_of_and_loses_nothing_when_there_is_room_again(journal_disk: RunningCpms) -> None:
+    system = journal_disk
+    ballast = system.directory / ".cpms" / "nats" / "ballast"
     answered = 0
 
     async def charge(charger: str, full: asyncio.Event, room: asyncio.Event) -> None:
@@ -129,3 +155,38 @@ def test_a_full_disk_under_the_journal_is_told_of_and_loses_nothing_when_there_i
     assert not [line for line in log if "child_failed" in line or "child_exited" in line], "nobody else had to be started again"
     assert "the journal of" not in system.cli("status").stdout
     assert json.loads(system.cli("rebuild", "--json").stdout)["identical"] is True
+
+
+def test_chargers_are_served_while_postgres_cannot_start_for_want_of_room_and_all_is_billed_when_there_is_some(
+    postgres_disk: RunningCpms,
+) -> None:
+    system = postgres_disk
+    (charger, *_) = CHARGERS
+    cluster, ballast = system.directory / ".cpms" / "postgres", system.directory / ".cpms" / "ballast"
+
+    def tries() -> list[str]:
+        return [line for line in system.log() if "server_ended" in line and "server=postgres" in line]
+
+    async def script() -> None:
+        session = Session16(charger, TOKEN)
+        async with station(system.ws_url, charger, patience_s=20) as s:
+            await session.begin(s, 0)
+            await asyncio.to_thread(system.until, lambda: system.sessions(charger), bool)
+            await asyncio.to_thread(fill, ballast)
+            os.kill(int((cluster / "postmaster.pid").read_text().split()[0]), signal.SIGKILL)
+            async with asyncio.timeout(60):
+                minute = 0
+                while len(tries()) < 8:  # more often than a supervisor restarts anybody
+                    minute += 1
+                    await session.meter(s, minute, 10 * minute)
+                    await asyncio.sleep(0.5)
+            assert "make room on the disk" in tries()[-1]
+            await session.end(s, minute + 1, SESSION_WH)
+            ballast.unlink()
+            await asyncio.to_thread(system.until, lambda: system.cdrs(charger), bool, 60)
+            assert (await s.call("Heartbeat", {}))["currentTime"]
+            assert s.socket.close_code is None
+
+    asyncio.run(script())
+    assert [(each.status, each.energy_wh) for each in system.sessions(charger)] == [("Ended", SESSION_WH)]
+    assert [cdr.energy_wh for cdr in system.cdrs(charger)] == [SESSION_WH]
