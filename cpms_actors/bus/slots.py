@@ -336,9 +336,10 @@ class Leases:
     async def _give_back(self, slots: Sequence[int]) -> None:
         heirs = {slot: heir for slot in slots if slot in self.serving and (heir := self._heir(slot)) is not None}
         for slot, heir in heirs.items():
-            if self.suspended:
-                return
-            await self._move(slot, heir)
+            now = self._heir(slot)
+            if self.suspended or now is None or now.instance != heir.instance:
+                return  # the heir leaves, or is dead: the next step knows who is to have the rest
+            await self._move(slot, now)
         rest = self._due([slot for slot in slots if slot not in heirs])
         if not rest:
             return

@@ -33,6 +33,7 @@ class Worker:
         self.told: dict[int, float] = {}  # slot to when its window was told, and when it was lost, on the loop's clock
         self.ended: dict[int, float] = {}
         self.left: set[int] = set()  # slots that nobody is on any more
+        self.moving: Callable[[], Awaitable[None]] | None = None  # what happens while it moves a slot, once
         duties = Duties(
             self._claiming,
             self._claimed,
@@ -88,6 +89,9 @@ class Worker:
 
     async def _moved(self, slot: int, epoch: int, heir: Presence) -> None:
         assert slot not in self.slots
+        moving, self.moving = self.moving, None
+        if moving is not None:
+            await moving()
         self.said.append((f"moved to {heir.name}", (slot, epoch)))
 
     def _evict(self) -> None:
@@ -255,6 +259,22 @@ def test_a_sibling_is_given_its_share_slot_by_slot_with_what_is_connected(nats_u
         await b.stop()
         await until(lambda: a.slots == set(SLOTS))
         assert [said for said in b.said if said[0].startswith("moved")] != [], "who stops gives what it has to its sibling"
+        await a.stop()
+
+    with_workers(nats_url, use)
+
+
+def test_a_sibling_that_leaves_while_it_is_given_its_share_is_given_no_more_of_it(nats_url: str) -> None:
+    """Nobody there claims what it is given: until that was seen for each slot, what the sibling had given back was nobody's."""
+
+    async def use(make: Make) -> None:
+        a, b = await make("a", node="n", address="a"), await make("b", node="n", address="b")
+        await a.start()
+        a.moving = b.stop
+        await b.start()
+        await until(lambda: a.moving is None)
+        await until(lambda: a.slots == set(SLOTS))
+        assert len([what for what, _ in a.said if what == "moved to b"]) == 1
         await a.stop()
 
     with_workers(nats_url, use)
