@@ -3,23 +3,24 @@
     stack ─┬─ nats          an embedded server, unless CPMS_NATS_URL names one
            ├─ postgres      the same, unless CPMS_POSTGRES_DSN does
            ├─ migrations    once, as the owner
-           ├─ session, tariff, operations     the pools
-           ├─ worker-1, …                     the chargers' connections, on one port
+           ├─ pools ── session, tariff, operations
+           ├─ workers ── worker-1, …          the chargers' connections, on one port
            └─ crew                            replaces the workers by new processes, when that is asked for
 
-Read top to bottom: children in start order, each started when the one above is of use; they stop in reverse. Whatever ends is started
-again, ever more slowly. A process of ours that ends too often ends the stack with its reason; a server that has been of use once does
-not. No child restarts another: all of them bear that a server is gone for a while, and that is what they are for.
+Read top to bottom: children in start order, each line started when the one above is of use, and all of a line together; they stop in
+reverse. Whatever ends is started again, ever more slowly. A process of ours that ends too often ends the stack with its reason; a
+server that has been of use once does not. No child restarts another: all of them bear that a server is gone for a while, and that is
+what they are for.
 """
 
 import os
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from functools import partial
 from math import inf
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeAlias
 
 import anyio
 from msgspec import Struct
@@ -55,6 +56,8 @@ WORKER_SHUTDOWN_S: Final = 40.0  # a worker gives its chargers to others first
 MARGIN_S: Final = 5.0  # what a supervisor allows a child above the child's own deadlines
 
 log = logs.get("node")
+
+_Run: TypeAlias = Callable[[Started], Coroutine[Any, Any, None]]
 
 
 class Plan(Struct, frozen=True):
@@ -160,21 +163,40 @@ def _children(prepared: Prepared, workers: int, on_line: LineSink, give_up: Call
     return [
         *prepared.servers,
         ChildSpec("migrations", partial(_migrate, settings.postgres.owner_dsn), Restart.transient),
-        *(_kept(process.name, supervised(process), give_up) for process in processes),
-        *(_kept(member.name, member.supervisor, give_up) for member in members),
+        _together("pools", [_kept(supervised(process), give_up) for process in processes]),
+        _together("workers", [_kept(member.supervisor, give_up) for member in members]),
         ChildSpec("crew", crew.serve),
     ]
 
 
-def _kept(name: str, supervisor: ProcessSupervisor, give_up: Callable[[SupervisorError], None]) -> ChildSpec:
+def _kept(supervisor: ProcessSupervisor, give_up: Callable[[SupervisorError], None]) -> _Run:
     async def keep(started: Started) -> None:
         try:
             await supervisor.run(started)
         except SupervisorError as error:  # it was restarted often enough: doing it all again would be no better
             give_up(error)
 
-    # The process has its own deadline for stopping.
-    return ChildSpec(name, keep, Restart.transient, shutdown_s=inf, start_s=READY_S_MAX + MARGIN_S)
+    return keep
+
+
+def _together(name: str, runs: Sequence[_Run]) -> ChildSpec:
+    """Children that do not wait for each other: each takes a second of a core to start."""
+
+    async def run(started: Started) -> None:
+        waiting = len(runs)
+
+        def one_started() -> None:
+            nonlocal waiting
+            waiting -= 1
+            if not waiting:
+                started()
+
+        async with anyio.create_task_group() as group:
+            for each in runs:
+                group.start_soon(each, one_started)
+
+    # Their processes have deadlines of their own for stopping.
+    return ChildSpec(name, run, Restart.transient, shutdown_s=inf, start_s=READY_S_MAX + MARGIN_S)
 
 
 def _server(
