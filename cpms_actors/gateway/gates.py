@@ -29,6 +29,7 @@ SPREAD: Final = 1.5  # times what the queue needs: a third of what is let in is 
 SPREAD_S_MIN: Final = 10.0  # the first of a storm do not know yet that they are many
 
 TICK_S: Final = 0.01  # of the pace
+TICKS_MOST: Final = 5  # that a late tick stands for
 TICK_LATE_S: Final = 0.003  # a tick that is later than this says that the loop, or the machine, has too much to do
 TICK_GROWTH: Final = 1.01  # of the pace by one in time while somebody waits: twice as much after 0.7 s
 PACE_MOST: Final = 10_000  # handshakes per second, where nothing else is asked for
@@ -118,8 +119,10 @@ class Pace:
         elif wanted:  # a pace that nobody has tried says nothing
             ceiling = min(self._most, max(self._least, held / BACK_S * TICK_S))
             self.allowed = min(ceiling, self.allowed * TICK_GROWTH)
-        granted = int(self._credit + self.allowed)
-        self._credit += self.allowed - granted
+        # For all the time since the last one: a loop that is always late would be slower than PACE_LEAST.
+        allowed = self.allowed * min(1.0 + late_s / TICK_S, TICKS_MOST)
+        granted = int(self._credit + allowed)
+        self._credit += allowed - granted
         return granted
 
 

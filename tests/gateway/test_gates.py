@@ -17,6 +17,7 @@ from cpms_actors.gateway.gates import (
     RETRY_AFTER_S,
     TICK_LATE_S,
     TICK_S,
+    TICKS_MOST,
     WINDOW_FLOOR,
     WINDOW_NO_LIMIT,
     WINDOW_S,
@@ -343,10 +344,23 @@ def test_the_pace_keeps_to_its_bounds_and_gives_no_more_turns_than_it_says(
     for late_s, wanted in ticks:
         before = pace.per_s
         given_out += pace.tick(late_s, wanted=wanted, held=held)
-        allowed += pace.allowed
+        allowed += pace.allowed * min(1 + late_s / TICK_S, TICKS_MOST)
         assert least - 1e-6 <= pace.per_s <= min(per_s, max(least, held / BACK_S)) + 1e-6
         assert pace.per_s <= before if late_s > TICK_LATE_S or not wanted else pace.per_s >= before
     assert allowed - 1.001 <= given_out <= allowed + 0.001
+
+
+@pytest.mark.parametrize("late_s", [0.0, 0.002, 0.008, 0.03])
+def test_a_busy_loop_lets_in_the_least_per_second_however_late_its_ticks_are(late_s: float) -> None:
+    pace = Pace(10_000, 4096)
+    ticks = int(60 / (TICK_S + late_s))
+    turns = sum(pace.tick(late_s, wanted=True, held=0) for _ in range(ticks))
+    assert turns == pytest.approx(60 * PACE_LEAST, rel=0.01)
+
+
+def test_what_a_loop_that_stood_still_has_missed_does_not_come_in_at_once() -> None:
+    pace = Pace(10_000, 4096)
+    assert pace.tick(60.0, wanted=True, held=MANY) == PACE_LEAST * TICK_S * TICKS_MOST
 
 
 def test_the_pace_grows_while_somebody_waits_and_halves_when_a_tick_is_late() -> None:
