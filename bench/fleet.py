@@ -219,12 +219,12 @@ class _Fleet:
             if perf_counter() - began > seconds:
                 break
             await asyncio.sleep(LOOK_S)
-        seconds = perf_counter() - began
+        took_s = perf_counter() - began
         gc.collect()
         gc.freeze()  # they stay
         failures = [failure for charger in self._chargers for failure in charger.point.failures][:10]
         timeouts = self.timeouts + self._call_timeouts() - before
-        return Back(self.admitted, seconds, self.refused, timeouts, self._slowest_s, failures)
+        return Back(self.admitted, took_s, self.refused, timeouts, self._slowest_s, failures)
 
     def _call_timeouts(self) -> int:
         return sum(charger.point.counts.timeouts for charger in self._chargers)

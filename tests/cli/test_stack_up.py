@@ -80,6 +80,12 @@ def _until(true: Callable[[], bool], folder: Path) -> None:
         time.sleep(0.1)
 
 
+def _serves(connection: Connection) -> bool:
+    with contextlib.suppress(Exception):
+        return _ask_for_tenants(connection) == ["default"]
+    return False
+
+
 def _nice_of_postgres(stack: int) -> set[int]:
     """Of the processes that serve connections, and of those that write for them."""
     postmaster = next(child for child in psutil.Process(stack).children() if "postgres -D" in " ".join(child.cmdline()))
@@ -131,12 +137,7 @@ def test_a_stack_comes_up_serves_heals_and_stops_without_a_trace(folder: Path) -
 
         broker = next(child for child in children if "nats-server -c" in " ".join(child.cmdline()))
         broker.kill()
-        deadline = time.monotonic() + 30
-        while True:  # it is started again on its port, and those who use it find it
-            with contextlib.suppress(Exception):
-                assert _ask_for_tenants(connection) == ["default"]
-                break
-            assert time.monotonic() < deadline, (folder / "stderr").read_text()
+        _until(lambda: _serves(connection), folder)  # it is started again on its port, and those who use it find it
         children = psutil.Process(process.pid).children(recursive=True)
 
         process.send_signal(signal.SIGTERM)

@@ -285,6 +285,12 @@ class WatchedLedger(Ledger):
 
         return watched
 
+    def crash(self) -> None:
+        issued = list(self.cdrs)
+        super().crash()
+        if self.cdrs != issued:
+            self.watch.breach("Postgres crashed, and a CDR that was issued is gone")
+
     def rate(self, cdrs: list[Cdr], rated: dict[int, int]) -> None:
         super().rate(cdrs, rated)
         self.watch.rated(cdrs)

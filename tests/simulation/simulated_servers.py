@@ -423,6 +423,7 @@ class Ledger(Server):
 
         def take_over() -> None:
             self.outages += 1  # whoever was connected is not
+            self._flushed = None  # of what took its place nothing is known to be in memory alone
             for name, table in tables.items():
                 setattr(self, name, table)
             self.readings = readings
@@ -433,11 +434,10 @@ class Ledger(Server):
         """CDRs, and the versions of sessions that have theirs by them."""
         self.cdrs += cdrs
         self.rated |= rated
-        flushes = self._flushed is not None
         for id_, version in rated.items():
             if self.sessions[id_].session.version == version:
                 self._unrated.pop(id_, None)
-        if flushes:
+        if self._flushed is not None:
             self.begin_unflushed()
 
     def begin_unflushed(self) -> None:
