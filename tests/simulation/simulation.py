@@ -33,7 +33,7 @@ SESSIONS = 2
 FAULTS_S = 1_200.0  # of faults
 PEACE_S_MAX = 7_200.0  # until all has come to rest after them
 REST_S = 60.0
-UNFLUSHED_S = 0.6  # three times what wal_writer_delay is by default
+UNFLUSHED_S = 10.0  # the most that wal_writer_delay may be
 GC_THRESHOLDS = (100_000, 50, 1_000)  # nearly all lives as long as its seed: to look at it often was a sixth of the time
 UNANSWERED = "no answer in time"  # a charger's complaint that is none in the time of faults: it asked again
 
