@@ -144,6 +144,18 @@ class NatsServer(_Server):
     def command(self) -> list[str]:
         return [str(_NATS_SERVER), "-a", "127.0.0.1", "-p", str(self.port), "-js", "-sd", str(self.directory / "store")]
 
+    def settle(self) -> None:
+        """Return when the files of streams that were deleted are gone.
+
+        nats-server answers first and removes them then, under a name of their own. A stream of the same name that is deleted meanwhile
+        keeps its files, and the next of that name has its messages.
+        """
+        deadline = time.monotonic() + _START_S
+        while any((self.directory / "store").glob("jetstream/*/streams/.*")):
+            if time.monotonic() > deadline:
+                raise RuntimeError("nats-server does not remove the files of deleted streams")
+            time.sleep(0.01)
+
 
 class NatsCluster:
     """Three nats-servers that keep every stream of three replicas among them."""
@@ -225,6 +237,17 @@ class PostgresServer(_Server):
         psql = [str(_PG_BIN / "psql"), "-X", "-q", self.settings("postgres").owner_dsn, "-c", sql]
         subprocess.run(psql, check=True, capture_output=True, stdin=subprocess.DEVNULL)
         return self.settings(database)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Iterator[None]:
+    """What a test has deleted of its nats-server is gone before the fixtures delete, and what they have before the next test."""
+    server = getattr(item, "funcargs", {}).get("nats_server")
+    if server is not None:
+        server.settle()
+    yield
+    if server is not None:
+        server.settle()
 
 
 @pytest.fixture(scope="module")
