@@ -11,8 +11,8 @@ chargers that kept their connections are in a transaction and send MeterValues, 
     stayed_*_ms    the answers to those who stayed: before the first storm, and in the storms
     grown          what the workers' memory grew by from the end of the first storm to that of the last
 
-The load has the machine's cores together with the system. The fleet, which would be on 20,000 other machines, gives way (nice); the
-load of those who stayed, which measures, does not.
+The load has the machine's cores together with the system. The fleet, which would be on 20,000 other machines, gives way (nice) and
+leaves the first core to the others; the load of those who stayed, which measures, does neither.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ from bench import fleet
 from bench.fleet import Back, Cut, Power
 from bench.load import Connect, Pace, Paced
 from bench.machine import describe, sentence
-from bench.processes import Child, scratch, until_stopped
+from bench.processes import Child, scratch, share_cores, until_stopped
 from bench.question import Options, Outcome
 from bench.system import drivers, system
 from bench.table import at_most, quantile_ms, table, verdict
@@ -66,6 +66,7 @@ def run(options: Options) -> Outcome:
 
 
 async def _measure(options: Options, folder: Path) -> dict[str, Any]:
+    cores = sorted(share_cores().others)
     async with AsyncExitStack() as stack:
         cpms = await stack.enter_async_context(system(folder / "system", workers=WORKERS, gates=True))
         options.say(f"registering {options.idle + options.connections} chargers")
@@ -73,7 +74,8 @@ async def _measure(options: Options, folder: Path) -> dict[str, Any]:
         (stayed,) = await stack.enter_async_context(drivers(cpms.url))
         order = Connect(options.connections, charging=True, password=PASSWORD, begin=options.idle)
         await stayed.ask(msgspec.json.encode(order))
-        cut_off = await stack.enter_async_context(drivers(cpms.url, DRIVERS, module="bench.fleet", ready=fleet.READY))
+        starting = drivers(cpms.url, DRIVERS, module="bench.fleet", ready=fleet.READY, cores=cores)
+        cut_off = await stack.enter_async_context(starting)
         options.say("connecting")
         each = options.idle // DRIVERS
         powers = [Power(each, number * each, PASSWORD, ORDER_S_MAX) for number in range(DRIVERS)]

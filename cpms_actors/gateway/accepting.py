@@ -7,6 +7,7 @@ import struct
 from collections.abc import Callable
 from typing import Final
 
+from cpms_actors.gateway.gates import TICK_S
 from cpms_actors.observe.counters import Counter
 
 BATCH: Final = 8  # accepted per round of the loop: a storm must not starve who is connected
@@ -25,12 +26,22 @@ _ITS_OWN: Final = frozenset(
 
 class Acceptor:
     """Feeds `take` with the connections of a listening socket, which it owns from now on; they do not block. Start and stop it on the
-    loop. `paused` counts how often it had to pause, for want of descriptors or memory."""
+    loop. `paused` counts how often it had to pause, for want of descriptors or memory. `per_s` tells how many it may accept per second
+    at present, one per tick at least; the kernel keeps the others."""
 
-    def __init__(self, listening: socket.socket, take: Callable[[socket.socket], None], paused: Counter) -> None:
+    def __init__(
+        self,
+        listening: socket.socket,
+        take: Callable[[socket.socket], None],
+        paused: Counter,
+        per_s: Callable[[], float] | None = None,
+    ) -> None:
         self._listening = listening
         self._take = take
         self._paused = paused
+        self._per_s = per_s
+        self._tick_ends = 0.0  # on the loop's clock
+        self._left = 0  # of this tick
         self._resuming: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
@@ -48,7 +59,7 @@ class Acceptor:
             self._listening.close()
 
     def _accept(self) -> None:
-        for _ in range(BATCH):
+        for _ in range(self._may_accept()):
             try:
                 accepted, _address = self._listening.accept()
             except (BlockingIOError, InterruptedError):
@@ -58,14 +69,29 @@ class Acceptor:
                     continue
                 self._pause()
                 return
+            self._left -= 1
             accepted.setblocking(False)
             self._take(accepted)
 
+    def _may_accept(self) -> int:
+        """How many in this round of the loop; 0, and on with the next tick, when none is left of this one."""
+        if self._per_s is None:
+            return BATCH
+        now = asyncio.get_running_loop().time()
+        if now >= self._tick_ends:
+            self._tick_ends, self._left = now + TICK_S, max(1, int(self._per_s() * TICK_S))
+        elif not self._left:
+            self._rest(self._tick_ends - now)
+        return min(BATCH, self._left)
+
     def _pause(self) -> None:
         self._paused.value += 1
+        self._rest(PAUSE_S)
+
+    def _rest(self, delay_s: float) -> None:
         loop = asyncio.get_running_loop()
         loop.remove_reader(self._listening)
-        self._resuming = loop.call_later(PAUSE_S, self.start)
+        self._resuming = loop.call_later(delay_s, self.start)
 
 
 def reset(accepted: socket.socket) -> None:

@@ -94,9 +94,11 @@ class Arrivals:
         except BaseException:
             listening.close()
             raise
-        self._acceptors = [Acceptor(listening, self._arrive, self._paused)]
+        pace = self._connections.gates.pace
+        per_s = pace.accepts_per_s if pace is not None else None
+        self._acceptors = [Acceptor(listening, self._arrive, self._paused, per_s)]
         if self._routing.inner is not None:
-            self._acceptors.append(Acceptor(self._routing.inner.dup(), self._carried_here, self._paused))
+            self._acceptors.append(Acceptor(self._routing.inner.dup(), self._carried_here, self._paused, per_s))
         for acceptor in self._acceptors:
             acceptor.start()
 

@@ -34,6 +34,7 @@ TICK_LATE_S: Final = 0.003  # a tick that is later than this says that the loop,
 TICK_GROWTH: Final = 1.01  # of the pace by one in time while somebody waits: twice as much after 0.7 s
 PACE_MOST: Final = 10_000  # handshakes per second, where nothing else is asked for
 BACK_S: Final = 50.0  # nobody gains by a pace that has all of them back sooner, and those who stayed would wait for it
+LOOKS: Final = 4.0  # times the pace are accepted: many are another worker's, or told to return
 LINE_S_MAX: Final = 20.0  # for a handshake's turn; who would wait longer is told to return (a charger's own patience is 30 s)
 LINE_SHARE: Final = 0.75  # of the sockets whose handshake is unfinished: the rest are for who has not been looked at yet
 TURNED_AWAY: Final = 5  # per tick, of a line that the pace has left too long
@@ -103,6 +104,11 @@ class Pace:
     def per_s(self) -> float:
         """What is begun per second at present."""
         return self.allowed / TICK_S
+
+    def accepts_per_s(self) -> float:
+        """How many sockets may be accepted per second at present. The kernel keeps the others: to look at all of a storm in its first
+        second is work as well, and those who stayed would wait for it."""
+        return self.per_s * LOOKS
 
     @property
     def room(self) -> int:

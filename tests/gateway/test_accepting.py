@@ -9,6 +9,7 @@ import pytest
 import uvloop
 
 from cpms_actors.gateway.accepting import BATCH, PAUSE_S, Acceptor, reset
+from cpms_actors.gateway.gates import TICK_S
 from cpms_actors.observe.counters import Counter
 
 
@@ -97,6 +98,32 @@ def test_a_round_of_the_loop_accepts_no_more_than_a_batch() -> None:
         return [count for count in seen if count]
 
     assert asyncio.run(main()) == [BATCH, BATCH + 1]
+
+
+@pytest.mark.parametrize(("per_s", "per_tick"), [(400.0, 4), (1.0, 1), (1000.0, BATCH + 2)])
+def test_no_more_are_accepted_than_the_pace_allows_and_nobody_is_lost(per_s: float, per_tick: int) -> None:
+    async def main() -> list[float]:
+        listening, accepted, loop = Failing(), [], asyncio.get_running_loop()
+        moments: list[float] = []
+
+        def take(connection: socket.socket) -> None:
+            accepted.append(connection)
+            moments.append(loop.time())
+
+        clients = [socket.create_connection(listening.getsockname()) for _ in range(per_tick * 3)]
+        acceptor = Acceptor(listening, take, Counter(), lambda: per_s)
+        acceptor.start()
+        async with asyncio.timeout(5):
+            while len(accepted) < len(clients):
+                await asyncio.sleep(0.001)
+        acceptor.stop()
+        for connection in (*clients, *accepted):
+            connection.close()
+        return moments
+
+    first, second, third = (moments := uvloop.run(main()))[::per_tick]
+    apart_s = TICK_S - 2 * 0.001  # uvloop's clock has milliseconds
+    assert (second - first >= apart_s, third - second >= apart_s) == (True, True), moments
 
 
 @pytest.mark.parametrize("run", [asyncio.run, uvloop.run])
