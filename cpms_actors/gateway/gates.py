@@ -34,8 +34,8 @@ TICK_LATE_S: Final = 0.003  # a tick that is later than this says that the loop,
 TICK_GROWTH: Final = 1.01  # of the pace by one in time while somebody waits: twice as much after 0.7 s
 PACE_MOST: Final = 10_000  # handshakes per second, where nothing else is asked for
 BACK_S: Final = 50.0  # nobody gains by a pace that has all of them back sooner, and those who stayed would wait for it
-LOOKS: Final = 4.0  # times the pace are accepted: many are another worker's, or told to return
-LINE_S_MAX: Final = 20.0  # for a handshake's turn; who would wait longer is told to return (a charger's own patience is 30 s)
+LOOKS: Final = 4.0  # times the pace are accepted, so all within a quarter of BACK_S: many are another worker's, or told to return
+LINE_S_MAX: Final = 12.0  # more, for a handshake's turn; who would wait longer is told to return (a charger's own patience is 30 s)
 LINE_SHARE: Final = 0.75  # of the sockets whose handshake is unfinished: the rest are for who has not been looked at yet
 TURNED_AWAY: Final = 5  # per tick, of a line that the pace has left too long
 
