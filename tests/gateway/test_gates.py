@@ -13,6 +13,7 @@ from cpms_actors.gateway.engine import Limits, Refused
 from cpms_actors.gateway.gates import (
     BACK_S,
     LINE_S_MAX,
+    LOOKS,
     PACE_LEAST,
     RETRY_AFTER_S,
     TICK_LATE_S,
@@ -394,7 +395,13 @@ def test_as_many_as_were_ever_in_are_let_in_again_within_their_time_and_no_faste
 
 def test_the_line_is_as_long_as_the_pace_needs_and_leaves_room_for_those_who_have_not_been_looked_at() -> None:
     assert Pace(10, 4096).room == 10 * LINE_S_MAX
-    assert Pace(2000, 4096).room == 0.75 * 4096
+    fast = Pace(2000, 4096)
+    fast.allowed = 2000 * TICK_S
+    assert fast.room == 0.75 * 4096
+
+
+def test_who_is_accepted_late_and_waits_for_a_turn_has_it_while_a_charger_still_waits() -> None:
+    assert BACK_S / LOOKS + LINE_S_MAX <= 25.0  # of 30 s: the rest is for the handshake and the first answer
 
 
 def test_a_pace_that_nobody_tries_does_not_grow() -> None:
