@@ -372,7 +372,7 @@ def caught(mutant: Mutant, seeds: int) -> tuple[bool, str]:
 def main() -> int:
     """The exit code: 1 when one got away."""
     parser = argparse.ArgumentParser(prog="just mutants", description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--seeds", type=int, default=40, help="that each is looked for in")
+    parser.add_argument("--seeds", type=int, default=200, help="that each is looked for in, as many as the tests run")
     parser.add_argument("--only", help="those with this in their name")
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
     asked = parser.parse_args()
