@@ -354,6 +354,8 @@ class Ledger(Server):
         self.connected: dict[tuple[str, str], tuple[int, bool]] = {}
         self.seen: dict[tuple[str, str], int] = {}
         self.seen_late_ms = 0  # at most, by how much `seen` was behind what is folded
+        self.refused = dict.fromkeys(range(LANES), 0)  # batches of a lane in a row that went on from elsewhere
+        self.refused_most = 0
         self.written_at: dict[int, float] = {}
         self.rated: dict[int, int] = {}
         self.cdrs: list[Cdr] = []
@@ -538,7 +540,10 @@ class Transaction:
         if epoch != claim.epoch:
             return False
         if stream_seq != progress.stream_seq:
+            self._ledger.refused[claim.lane] += 1
+            self._ledger.refused_most = max(self._ledger.refused_most, self._ledger.refused[claim.lane])
             raise Unavailable(f"lane {claim.lane} is at page {stream_seq}, and was left at {progress.stream_seq}")
+        self._ledger.refused[claim.lane] = 0
         self._rows.lanes[claim.lane] = (claim.epoch, accepted.stream_seq)
         self._rows.streams[claim.lane] = progress.stream
         self._rows.writers |= {(claim.lane, writer): number for writer, number in accepted.writers.items()}

@@ -33,6 +33,7 @@ SESSIONS = 2
 FAULTS_S = 1_200.0  # of faults
 PEACE_S_MAX = 7_200.0  # until all has come to rest after them
 REST_S = 60.0
+REFUSED_MOST = 10  # batches of a lane in a row that went on from elsewhere: it asks after each, and Postgres may have crashed again
 UNFLUSHED_S = 10.0  # the most that wal_writer_delay may be
 GC_THRESHOLDS = (100_000, 50, 1_000)  # nearly all lives as long as its seed: to look at it often was a sixth of the time
 UNANSWERED = "no answer in time"  # a charger's complaint that is none in the time of faults: it asked again
@@ -453,6 +454,8 @@ async def _check_fold(system: System) -> list[str]:
     failures = [f"{what} are not what the journal says" for what, wanted in _told(once).items() if found[what] != wanted]
     if max(ledger.seen_late_ms, once.seen_late_ms) >= SEEN_EVERY_MS:
         failures.append(f"when a charger was last seen was known {ledger.seen_late_ms / 1000} s late")
+    if ledger.refused_most > REFUSED_MOST:
+        failures.append(f"a lane went on from where Postgres did not have it, {ledger.refused_most} times in a row")
     return failures
 
 
