@@ -7,7 +7,7 @@ import struct
 from collections.abc import Callable
 from typing import Final
 
-from cpms_actors.gateway.gates import TICK_S
+from cpms_actors.gateway.gates import TICK_S, TICKS_MOST
 from cpms_actors.observe.counters import Counter
 
 BATCH: Final = 8  # accepted per round of the loop: a storm must not starve who is connected
@@ -41,7 +41,7 @@ class Acceptor:
         self._paused = paused
         self._per_s = per_s
         self._tick_ends = 0.0  # on the loop's clock
-        self._left = 0  # of this tick
+        self._left = BATCH  # of this tick
         self._resuming: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
@@ -79,7 +79,9 @@ class Acceptor:
             return BATCH
         now = asyncio.get_running_loop().time()
         if now >= self._tick_ends:
-            self._tick_ends, self._left = now + TICK_S, max(1, int(self._per_s() * TICK_S))
+            # Where some had to wait all the time since counts, as for the pace: a busy loop would keep them waiting longer.
+            ticks = 1.0 if self._left else min(1.0 + (now - self._tick_ends) / TICK_S, TICKS_MOST)
+            self._tick_ends, self._left = now + TICK_S, max(1, int(self._per_s() * TICK_S * ticks))
         elif not self._left:
             self._rest(self._tick_ends - now)
         return min(BATCH, self._left)
