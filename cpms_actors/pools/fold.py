@@ -75,7 +75,7 @@ class Batch(Struct):
 
     sessions: dict[int, Stored] = {}
     transactions: dict[Key, int] = {}
-    readings: list[meter_values.Row] = []
+    readings: list[meter_values.Readings] = []
     parked: list[ParkedMessage] = []
     reports: list[ReportRow] = []
     chargers: dict[ChargerKey, ChargerLive] = {}
@@ -230,8 +230,8 @@ def _fold_transaction(event: Event, body: charging.TransactionBody, result: Batc
         result.parked.append(parked(event, outcome.parked.reason, outcome.parked.detail))
     if outcome.readings:
         evse, connector = (stored.session.evse, stored.session.connector) if stored else (body.evse or 0, body.connector or 0)
-        head = (event.tenant, event.charger, evse, connector, stored.id if stored else None, event.received_at)
-        result.readings += meter_values.rows_of(head, outcome.readings)
+        session_id = stored.id if stored else None
+        result.readings.append((event.tenant, event.charger, evse, connector, session_id, event.received_at, outcome.readings))
 
 
 def _fold_ours(event: Event, body: TransactionLapsed | TransactionAnswered, result: Batch, found: Found, draw_id: _Draw) -> None:
@@ -248,8 +248,7 @@ def _fold_ours(event: Event, body: TransactionLapsed | TransactionAnswered, resu
 
 
 def _fold_metered(event: Event, body: Metered, result: Batch, found: Found, draw_id: _Draw) -> None:
-    head = (event.tenant, event.charger, body.evse, body.connector, None, event.received_at)
-    result.readings += meter_values.rows_of(head, body.samples)
+    result.readings.append((event.tenant, event.charger, body.evse, body.connector, None, event.received_at, body.samples))
 
 
 def _fold_reported(event: Event, body: events.Reported, result: Batch, found: Found, draw_id: _Draw) -> None:

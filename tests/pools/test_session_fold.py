@@ -187,7 +187,7 @@ def test_a_whole_session_in_one_batch_is_one_row_and_its_readings_name_it() -> N
     (stored,) = batch.sessions.values()
     assert (stored.session.status, stored.session.energy_wh, stored.session.transaction) == ("Ended", 1_000, "1000")
     assert [key[2] for key in batch.transactions] == ["1000", "2000"]
-    assert [row[2:5] for row in batch.readings] == [(2, 1, stored.id), (0, 0, None), (0, 0, None)]
+    assert [(*of[2:5], of[6]) for of in batch.readings] == [(2, 1, stored.id, (sample,)), (0, 0, None, (sample, sample))]
     assert batch.amended
 
 

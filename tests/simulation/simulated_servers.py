@@ -609,7 +609,7 @@ class Transaction:
                 rows.by_start[key] = id_
             rows.sessions[id_] = Stored(id_, session)
         rows.by_transaction |= batch.transactions
-        rows.readings += [(row[4], row[6], row[7]) for row in batch.readings if row[4] is not None]
+        rows.readings += [(id_, each.taken_at, each.value) for *_, id_, _, some in batch.readings if id_ is not None for each in some]
         rows.chargers += [replace(live) for live in batch.chargers.values()]
         self._park(batch.parked)
 

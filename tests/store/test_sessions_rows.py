@@ -1,12 +1,14 @@
 """Sessions, readings, parked messages, reports and live state as rows of a real Postgres."""
 
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import anyio
 import asyncpg
+import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
@@ -143,8 +145,7 @@ async def test_readings_lie_in_the_partition_of_the_day_they_arrived(database: D
         assert await meter_values.create_day(connection, now // meter_values.DAY_MS)
         assert await meter_values.create_day(connection, now // meter_values.DAY_MS)
         assert not await meter_values.create_day(connection, 0)
-        heads = [(TENANT, "CP7", 1, 1, None, at) for at in (now, 5)]
-        await meter_values.save(connection, [row for head in heads for row in meter_values.rows_of(head, [sample])])
+        await meter_values.save(connection, [(TENANT, "CP7", 1, 1, None, at, [sample]) for at in (now, 5)])
         rows = await connection.fetch(
             "SELECT tableoid::regclass::text AS place, taken_at, value, phase, signed FROM meter_values WHERE charger = 'CP7'"
             " ORDER BY received_at"
@@ -153,13 +154,47 @@ async def test_readings_lie_in_the_partition_of_the_day_they_arrived(database: D
         assert tuple(rows[1].values())[1:] == (to_datetime(T0), 1.5, "L1", "signed")
 
 
+kinds = st.builds(
+    Sample,
+    st.integers(0, 2**42),
+    st.floats(allow_nan=False),
+    st.sampled_from(["Power.Active.Import", "Voltage", "SoC"]),
+    st.just("Sample.Clock"),
+    *[st.none() | st.sampled_from(["L1", "Outlet", "W", ""])] * 3,
+    st.none() | st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=3),
+)
+
+
+@given(readings=st.lists(st.tuples(st.sampled_from(["A", "B"]), st.integers(0, 2), st.none() | st.integers(1, 3), st.lists(kinds))))
+@example(readings=[("A", 1, n, [Sample(n, n, signed=f"{n}.{m}") for m in range(meter_values.KINDS_MOST - 1)]) for n in range(1, 5)])
+@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
+async def test_every_reading_is_a_row_with_what_its_event_and_its_kind_say(
+    connection: Connection, readings: list[tuple[str, int, int | None, list[Sample]]]
+) -> None:
+    savepoint = connection.transaction()
+    await savepoint.start()
+    await meter_values.save(
+        connection, [(TENANT, charger, evse, 7, number, T0 + evse, samples) for charger, evse, number, samples in readings]
+    )
+    rows = await connection.fetch(
+        "SELECT charger, evse, connector, session_id, received_at, taken_at, value, measurand, context, phase, location, unit, signed"
+        " FROM meter_values WHERE connector = 7"
+    )
+    expected = Counter(
+        (charger, evse, 7, number, to_datetime(T0 + evse), to_datetime(s.taken_at), *msgspec.structs.astuple(s)[1:])
+        for charger, evse, number, samples in readings
+        for s in samples
+    )
+    assert Counter(tuple(row.values()) for row in rows) == expected
+    await savepoint.rollback()
+
+
 async def test_telemetry_is_dropped_by_day_but_never_that_of_today(database: Database) -> None:
     day = await _now(database) // meter_values.DAY_MS
     async with database.transaction([TENANT]) as connection:
         assert await meter_values.create_day(connection, day - 5)
         await reports.save(connection, [(TENANT, "CP8", "LogStatusNotification", "{}", "m", 5)] * 3)
-        head = (TENANT, "CP8", 1, 1, None, 5)
-        await meter_values.save(connection, list(meter_values.rows_of(head, [Sample(T0, 1.0)])))
+        await meter_values.save(connection, [(TENANT, "CP8", 1, 1, None, 5, [Sample(T0, 1.0)])])
     async with database.transaction(()) as connection:  # whose rows they are does not matter
         assert await meter_values.drop_before(connection, day - 4) == 1
         assert await meter_values.drop_before(connection, day - 4) == 0
