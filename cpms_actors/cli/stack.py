@@ -118,12 +118,13 @@ def pool(name: Annotated[Pool, typer.Argument(help="Which pool.")]) -> None:
 
     from cpms_actors.node import ready
     from cpms_actors.pools import NICE
-    from supervisors.limits import give_way
+    from supervisors.limits import calm_the_collector, give_way
 
     settings = _deployed()
     give_way(NICE)
     with _logged(name):
         module: Any = import_module(f"cpms_actors.pools.{name}")
+        calm_the_collector()
         _run(partial(module.run, settings, started=ready.announce))
 
 

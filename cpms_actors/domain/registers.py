@@ -15,6 +15,7 @@ stands in for it. Two readings that agree are no spike; with one alone nothing i
 (OCPP 1.6 sections 4.7, 4.8, 4.10; OCPP 2.x part 2, E06 to E09 and ReadingContextEnumType.)
 """
 
+from collections.abc import Sequence
 from typing import Final, TypeAlias
 
 from msgspec import Struct
@@ -103,7 +104,7 @@ def merge(one: Registers, other: Registers) -> Registers:
 def of_samples(samples: tuple[Sample, ...], order: int) -> Registers:
     """The bounds that the samples of one event are candidates for; `order` is the event's place in the transaction."""
     start = last = stop = None
-    highs: tuple[High, ...] = ()
+    highs: list[High] = []
     for sample in samples:
         if sample.measurand != REGISTER or sample.phase is not None or sample.location not in OUTLETS:
             continue
@@ -117,8 +118,8 @@ def of_samples(samples: tuple[Sample, ...], order: int) -> Registers:
         last = _highest(last, (0, sample.taken_at, order, wh))
         if sample.context == "Transaction.End":
             stop = _highest(stop, (_STOP_CONTEXT, sample.taken_at, order, wh))
-        highs = _two_highest((*highs, (wh, sample.taken_at)))
-    return Registers(start, last, stop, highs) if highs else NOTHING
+        highs.append((wh, sample.taken_at))
+    return Registers(start, last, stop, _two_highest(highs)) if highs else NOTHING
 
 
 def of_start(at: int, order: int, wh: int) -> Registers:
@@ -131,12 +132,12 @@ def of_stop(at: int, order: int, wh: int) -> Registers:
     return Registers(last=(0, at, order, wh), stop=(STOP_MESSAGE, at, order, wh), highs=((wh, at),))
 
 
-def _two_highest(highs: tuple[High, ...]) -> tuple[High, ...]:
+def _two_highest(highs: Sequence[High]) -> tuple[High, ...]:
     """The two highest of different moments; of one moment the highest only, for a message that comes twice confirms nothing."""
     by_moment: dict[int, int] = {}
     for wh, at in highs:
         by_moment[at] = max(wh, by_moment.get(at, wh))
-    return tuple(sorted(((wh, at) for at, wh in by_moment.items()), reverse=True)[:2])
+    return tuple(sorted(zip(by_moment.values(), by_moment, strict=True), reverse=True)[:2])
 
 
 def _lowest(one: Mark | None, other: Mark | None) -> Mark | None:

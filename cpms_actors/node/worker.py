@@ -16,7 +16,6 @@
 Here ports meet adapters; the rules are elsewhere.
 """
 
-import gc
 import os
 import random
 import socket
@@ -63,7 +62,7 @@ from cpms_actors.ocpp.dialect2 import dialect21, dialect201
 from cpms_actors.ocpp.dialect16 import Dialect16
 from supervisors.host import Bridge
 from supervisors.host import run as run_two_loops
-from supervisors.limits import give_back_memory, raise_files
+from supervisors.limits import calm_the_collector, give_back_memory, raise_files
 from supervisors.policy import Backoff
 from supervisors.supervisor import ChildSpec, Supervisor
 from supervisors.tasks import TaskPool
@@ -79,7 +78,6 @@ OPEN_RETRY: Final = Backoff(first_s=0.5, max_s=5.0)
 LEAVE_S: Final = 20.0  # to give every slot to others
 GATEWAY_STOP_S: Final = 8.0  # to give what is carried to other nodes to siblings, and then to close what is left
 SLICE: Final = 200  # chargers that are looked at without a pause
-GC_THRESHOLDS: Final = (5_000, 1_000, 100)  # with 50,000 young ones a look was a pause of 25 to 60 ms in a storm
 
 
 def clock() -> int:
@@ -384,17 +382,6 @@ def _in_slices(keys: Sequence[tuple[str, str]]) -> Iterator[Sequence[tuple[str, 
     return (keys[at : at + SLICE] for at in range(0, len(keys), SLICE))
 
 
-def _calm_the_collector() -> None:
-    """Take what start-up made out of the cyclic collector's sight, and let it look more rarely.
-
-    Live state is acyclic and mostly untracked, but there is much of it: with the default thresholds the collector would walk all of it
-    again and again for the little that is new, and its pauses would be everybody's p99.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(*GC_THRESHOLDS)
-
-
 async def _here(async_fn: Callable[..., Awaitable[Any]], *args: Any) -> Any:
     """The counterpart of `Bridge.on_host` for what already lives on trio."""
     return await async_fn(*args)
@@ -410,7 +397,7 @@ def run(settings: Settings, *, name: str = "", ready: Callable[[], None] = lambd
         log.warning("few_open_files", allowed=files, connections_max=settings.gateway.connections_max, remedy="raise `ulimit -Hn`")
 
     def serving() -> None:
-        _calm_the_collector()
+        calm_the_collector()
         ready()
 
     async def served(bridge: Bridge) -> bool:
