@@ -8,7 +8,7 @@ chargers that kept their connections are in a transaction and send MeterValues, 
     back_s         the storm's length: until the last charger is connected and accepted again, of each storm
     slowest_s      the longest that any charger waited for the answer to a handshake or a CALL
     timeouts       answers that did not come within the 30 s that a charger waits
-    stayed_*_ms    the answers to those who stayed: before the first storm, and in the storms
+    stayed_*_ms    the answers to those who stayed: before the storms, `--seconds` before each, and in the storms
     grown          what the workers' memory grew by from the end of the first storm to that of the last
 
 The load has the machine's cores together with the system. The fleet, which would be on 20,000 other machines, gives way (nice) and
@@ -82,11 +82,11 @@ async def _measure(options: Options, folder: Path) -> dict[str, Any]:
         first = _together(await asyncio.gather(*(_ask(driver, power) for driver, power in zip(cut_off, powers, strict=True))))
         _check(first, each * DRIVERS)
         await asyncio.sleep(REST_S)
-        options.say("traffic before")
-        before = await _while(stayed, asyncio.sleep(options.seconds))
-        storms, meanwhile, memory = [], [], []
+        storms, before, meanwhile, memory = [], [], [], []
         for number in range(STORMS):
-            options.say(f"storm {number + 1} of {STORMS}")
+            options.say(f"traffic before storm {number + 1} of {STORMS}")  # before each: minutes later it may be another machine
+            before += await _while(stayed, asyncio.sleep(options.seconds))
+            options.say(f"storm {number + 1}")
             cuts = asyncio.gather(*(_ask(driver, Cut(ORDER_S_MAX)) for driver in cut_off))
             meanwhile += await _while(stayed, cuts)
             storms.append(_together(cuts.result()))
@@ -124,10 +124,11 @@ async def _while(stayed: Child, work: Awaitable[Any]) -> list[float]:
     task = asyncio.ensure_future(work)
     while not task.done():
         found += _PACED.decode(await stayed.ask(msgspec.json.encode(Pace(PER_S, WINDOW_S, sample_every=1)))).samples_s
-    return sorted(found)
+    return found
 
 
 def _figures(chargers: int, storms: list[Back], before: list[float], meanwhile: list[float], memory: list[int]) -> dict[str, Any]:
+    before.sort()
     meanwhile.sort()
     back_s = max(storm.seconds for storm in storms)
     slowest_s = max(storm.slowest_s for storm in storms)

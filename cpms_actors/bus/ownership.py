@@ -3,7 +3,8 @@
 A worker is a *member* while its presence record changes: it renews it every `renew_s`. Whoever has not seen it change for `lease_s`, by
 its own clock, takes it for dead. Clocks are compared with nobody's: every moment here is the observer's own, monotonic.
 
-A slot belongs to the member that rendezvous hashing names, so that a member that comes or goes moves only its share. It is claimed by
+A slot belongs to the member that weighted rendezvous hashing names, so that a member that comes or goes moves its share and little
+else; the weights keep the slots of a member in one lane where that can be. It is claimed by
 compare-and-set against the revision last seen, and the revision of the claim is the slot's *epoch*: of two that claim at once one
 fails. It is claimed from nobody, from a namesake (its predecessor), from the dead, and from whoever has released it: never from the
 living.
@@ -21,13 +22,18 @@ Whoever carries this out keeps to four rules, each of which a history of the pro
 - a slot is served no more before it is given back, and not if its claim was outlived by a suspension.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from hashlib import blake2b
+from math import log
 from re import compile as pattern
 from typing import Final
+from zlib import crc32
 
 from msgspec import Struct
+
+from cpms_actors.base.ids import LANES, lane_of
 
 
 class Terms(Struct, frozen=True):
@@ -85,6 +91,7 @@ class Plan(Struct, frozen=True):
 
 
 _NOBODY: Final = Holding("", 0)
+_NUMBER: Final = pattern(r"[0-9]+$")
 _GENERATION: Final = pattern(r"([^~]*)~([1-9][0-9]{0,8})(@.*)?")
 
 
@@ -119,17 +126,51 @@ def decide(view: View, terms: Terms, slots: Iterable[int]) -> Plan:
 
 
 def owner_of(slot: int, members: Iterable[str]) -> str:
-    """Rendezvous hashing: the member with the highest score for this slot; of a worker and its successor the successor.
+    """The member with the highest score for this slot; of a worker and its successor the successor.
 
     "worker-1~2@node" is the successor of "worker-1@node": it gets what that had, and nobody else's slots move.
     """
-    return max(members, key=lambda member: _score(slot, member))
+    members = frozenset(members)
+    weights = _weights(members)
+    lane = lane_of(slot)
+    return max(members, key=lambda member: _score(slot, member, weights[member][lane]))
+
+
+@lru_cache(maxsize=256)
+def _weights(members: frozenset[str]) -> dict[str, tuple[float, ...]]:
+    """How much of each lane each member is to have; all of them have the same in sum.
+
+    Whoever can has slots of its own lane only: the fewer write to a lane, the fewer pages for the same events. Where fewer members call
+    a lane their own than another, those of the other help.
+    """
+    own = {member: _lane_of_own(member) for member in members}
+    lineages = {lineage_of(member)[0]: lane for member, lane in own.items()}
+    share = LANES / len(lineages)  # of a member, in lanes
+    count = Counter(lineages.values())
+    wanting = [max(0.0, 1.0 - count[lane] * share) for lane in range(LANES)]
+    spare = {lane: share - 1.0 / count[lane] for lane in count if count[lane] * share > 1.0}
+    total = sum(wanting)
+
+    def weight(member: str, lane: int) -> float:
+        if own[member] == lane:
+            return min(share, 1.0 / count[lane])
+        return spare.get(own[member], 0.0) * wanting[lane] / total if total else 0.0
+
+    return {member: tuple(weight(member, lane) for lane in range(LANES)) for member in members}
+
+
+def _lane_of_own(member: str) -> int:
+    """By the number in its name: the workers of a node take turns."""
+    name = lineage_of(member)[0].partition("@")[0]
+    number = _NUMBER.search(name)
+    return (int(number[0]) if number else crc32(name.encode())) % LANES
 
 
 @lru_cache(maxsize=8192)  # asked again and again for the same few members
-def _score(slot: int, member: str) -> tuple[bytes, str, int]:
+def _score(slot: int, member: str, weight: float) -> tuple[float, str, int]:
     lineage, generation = lineage_of(member)
-    return blake2b(f"{slot}|{lineage}".encode(), digest_size=8).digest(), lineage, generation
+    chance = (int.from_bytes(blake2b(f"{slot}|{lineage}".encode(), digest_size=6).digest()) + 0.5) / 2**48
+    return -weight / log(chance), lineage, generation
 
 
 def lineage_of(member: str) -> tuple[str, int]:

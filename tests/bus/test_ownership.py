@@ -7,7 +7,7 @@ its liberties is shown to be one too many.
 """
 
 import os
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterable, Mapping
 from functools import cache, partial
 from heapq import heappop, heappush
@@ -19,6 +19,7 @@ import pytest
 from msgspec import Struct
 from msgspec.structs import replace
 
+from cpms_actors.base.ids import LANES, lane_of
 from cpms_actors.bus.ownership import Holding, Member, Plan, Terms, View, decide, lineage_of, owner_of, suspended
 
 SEEDS: Final = int(os.environ.get("OWNERSHIP_SEEDS", "2500"))
@@ -146,11 +147,41 @@ def test_a_slot_whose_revision_has_grown_is_lost_and_not_given_back() -> None:
     assert plan.release == tuple(slot for slot in share("b", "a") if slot >= 500)
 
 
-def test_shares_are_roughly_even_and_who_comes_or_goes_moves_only_its_own() -> None:
-    before = {slot: owner_of(slot, "abcd") for slot in MANY}
-    after = {slot: owner_of(slot, "abcde") for slot in MANY}
-    assert {after[slot] for slot in MANY if before[slot] != after[slot]} == {"e"}
-    assert all(150 < len(share(name, *"abcde")) < 250 for name in "abcde")
+def crew(count: int) -> list[str]:
+    return [f"worker-{number + 1}@n" for number in range(count)]
+
+
+def owners(members: Iterable[str]) -> dict[int, str]:
+    members = frozenset(members)
+    return {slot: owner_of(slot, members) for slot in MANY}
+
+
+@pytest.mark.parametrize("names", [*map(crew, range(1, 9)), ["worker-1@a", "worker-1@b", "worker-1@c"], list("abcde")], ids=len)
+def test_shares_are_roughly_even_whatever_the_workers_are_called(names: list[str]) -> None:
+    shares = Counter(owners(names).values())
+    assert all(0.75 < shares[name] * len(names) / len(MANY) < 1.25 for name in names)
+
+
+@pytest.mark.parametrize("count", range(1, 9))
+def test_who_comes_or_goes_moves_its_share_and_at_most_some_half_as_much_among_the_others(count: int) -> None:
+    many = owners(crew(count + 1))
+    for some in (crew(count), crew(count + 1)[1:]):
+        few = owners(some)
+        moved = sum(few[slot] != many[slot] for slot in MANY)
+        assert 0.8 < moved * (count + 1) / len(MANY) < 1.6
+
+
+@pytest.mark.parametrize("count", range(1, 9))
+def test_a_worker_writes_to_one_lane_but_where_the_others_would_have_more_to_do(count: int) -> None:
+    writes = {(name, lane_of(slot)) for slot, name in owners(crew(count)).items()}
+    odd = (count + 1) // 2 if count % 2 else 0  # of an odd number the lane with more workers helps the other
+    assert len(writes) == count + odd
+    assert {lane for _, lane in writes} == set(range(LANES))
+
+
+def test_a_worker_s_lane_stays_its_own_whoever_comes_or_goes() -> None:
+    for names in (crew(2), crew(4), crew(6), [*crew(4), "worker-1@m", "worker-2@m"]):
+        assert {lane_of(slot) for slot, name in owners(names).items() if name == "worker-1@n"} == {1}
 
 
 def test_only_differences_of_moments_count() -> None:
