@@ -10,12 +10,14 @@
     ├── desk           what operators ask of it and of its chargers
     ├── gateway        the WebSocket engine        host loop, or trio for the reference engine
     ├── lag            how late both loops are    host loop and trio
+    ├── collector      many short looks at what is young    host loop
     ├── housekeeping   forgets idle chargers, measures the rate
     └── place          joins the workers that serve; at its stop gives everything to others, before anything else stops
 
 Here ports meet adapters; the rules are elsewhere.
 """
 
+import asyncio
 import os
 import random
 import socket
@@ -62,7 +64,7 @@ from cpms_actors.ocpp.dialect2 import dialect21, dialect201
 from cpms_actors.ocpp.dialect16 import Dialect16
 from supervisors.host import Bridge
 from supervisors.host import run as run_two_loops
-from supervisors.limits import calm_the_collector, give_back_memory, raise_files
+from supervisors.limits import calm_the_collector, give_back_memory, look_at_the_young, raise_files
 from supervisors.policy import Backoff
 from supervisors.supervisor import ChildSpec, Supervisor
 from supervisors.tasks import TaskPool
@@ -77,6 +79,7 @@ ELSEWHERE_RETRY_S: Final = 2
 OPEN_RETRY: Final = Backoff(first_s=0.5, max_s=5.0)
 LEAVE_S: Final = 20.0  # to give every slot to others
 GATEWAY_STOP_S: Final = 8.0  # to give what is carried to other nodes to siblings, and then to close what is left
+YOUNG_S: Final = 0.1  # between two looks of the collector
 SLICE: Final = 200  # chargers that are looked at without a pause
 
 
@@ -149,6 +152,7 @@ class Worker:
                 ChildSpec("desk", self._desk.run),
                 ChildSpec("gateway", self._serve_chargers, shutdown_s=GATEWAY_STOP_S),
                 ChildSpec("lag", self._measure_lag),
+                ChildSpec("collector", self._on_host(_look_at_the_young)),
                 ChildSpec("housekeeping", self._keep_house),
                 ChildSpec("place", self._keep_place, shutdown_s=LEAVE_S),
             ],
@@ -380,6 +384,13 @@ class Worker:
 
 def _in_slices(keys: Sequence[tuple[str, str]]) -> Iterator[Sequence[tuple[str, str]]]:
     return (keys[at : at + SLICE] for at in range(0, len(keys), SLICE))
+
+
+async def _look_at_the_young() -> None:
+    """Many short pauses in place of few long ones."""
+    while True:
+        await asyncio.sleep(YOUNG_S)
+        look_at_the_young()
 
 
 async def _here(async_fn: Callable[..., Awaitable[Any]], *args: Any) -> Any:

@@ -28,6 +28,32 @@ def test_what_the_shell_allows_is_not_what_the_system_allows() -> None:
     assert run.stdout.split() == [str(hard)] * 3
 
 
+MADE_AS_OTHERS_GO = """
+import gc
+from supervisors.limits import calm_the_collector, look_at_the_young
+calm_the_collector()
+held = [[] for _ in range(50_000)]
+gc.collect()
+most = {False: 0, True: 0}
+for looks in most:
+    look_at_the_young()
+    for number in range(len(held)):
+        held[number] = [number]  # one comes and one goes
+        if number % 1000 == 999:
+            most[looks] = max(most[looks], len(gc.get_objects(generation=0)))
+            if looks:
+                look_at_the_young()
+print(most[False], most[True])
+"""
+
+
+def test_where_as_many_objects_come_as_go_the_collector_is_asked_to_look_or_it_has_all_of_them_to_look_at_one_day() -> None:
+    run = subprocess.run([sys.executable, "-c", MADE_AS_OTHERS_GO], capture_output=True, text=True, check=True)
+    unasked, asked = map(int, run.stdout.split())
+    assert unasked > 40_000
+    assert asked < 2_000
+
+
 GIVES_WAY = """
 import json, os
 from pathlib import Path
