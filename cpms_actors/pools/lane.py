@@ -41,12 +41,15 @@ DAYS_MAX: Final = 64
 RATE_WINDOW_S: Final = 10.0
 
 
-def rest_s(took_s: float) -> float:
-    """How long a lane that has folded all there was waits before it looks again, in seconds.
+def rest_s(took_s: float, fetched: int, pending: int) -> float:
+    """How long a lane waits before it looks again, in seconds; not at all when it falls behind.
 
-    A batch costs several milliseconds of two processes however little is in it. So few large ones are better than many small ones, and
-    the more so the busier the machine is, which shows in the time that the last one took.
+    A batch costs several milliseconds of two processes however little is in it, and a session that is in two is loaded and saved twice.
+    So few large ones are better than many small ones, and the more so the busier the machine is, which shows in the time that the last
+    one took. Some pages always come meanwhile: a lane falls behind when as many are `pending` then as it had `fetched`.
     """
+    if pending >= fetched:
+        return 0.0
     least, most = REST_S
     return min(most, max(least, REST_PER_FOLD * took_s))
 
@@ -218,8 +221,7 @@ class Lane:
                 began = self._clock()
                 await self.fold_pages(pages)
                 self.statistics.pending = reader.pending
-                if not reader.pending:
-                    await anyio.sleep(rest_s(self._clock() - began))
+                await anyio.sleep(rest_s(self._clock() - began, len(pages), reader.pending))
         finally:
             await reader.close()
 

@@ -490,5 +490,11 @@ async def _quiet(error: Exception) -> None:
 
 
 @pytest.mark.parametrize(("took_s", "rests_s"), [(0.0, REST_S[0]), (0.005, REST_S[0]), (0.02, 0.18), (1.0, REST_S[1])])
-def test_a_lane_that_keeps_up_folds_for_a_tenth_of_the_time_at_most(took_s: float, rests_s: float) -> None:
-    assert rest_s(took_s) == pytest.approx(rests_s)
+@pytest.mark.parametrize(("fetched", "pending"), [(1, 0), (40, 3), (40, 39)])
+def test_a_lane_that_keeps_up_folds_for_a_tenth_of_the_time_at_most(took_s: float, rests_s: float, fetched: int, pending: int) -> None:
+    assert rest_s(took_s, fetched, pending) == pytest.approx(rests_s)
+
+
+@pytest.mark.parametrize(("fetched", "pending"), [(1, 1), (40, 40), (64, 100_000)])
+def test_a_lane_does_not_rest_when_as_much_waits_as_it_had_at_once(fetched: int, pending: int) -> None:
+    assert rest_s(0.02, fetched, pending) == 0.0
