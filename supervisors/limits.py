@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 NICEST: Final = 19
-GC_THRESHOLDS: Final = (5_000, 100_000, 100)  # the second in looks at the young: once in hours, for it walks all that has come since
+GC_THRESHOLDS: Final = (5_000, 1_000_000, 100)  # the second in looks at the young: once a day, for it walks all that came since
 
 
 def raise_files() -> int:
