@@ -41,7 +41,7 @@ def calm_the_collector() -> None:
 
 
 def look_at_the_young() -> None:
-    """Have the cyclic collector look at what was made since its last look; some 50 µs when that is little.
+    """Have the cyclic collector look at what was made since its last look; microseconds when that is little.
 
     By itself it looks when more was made than was freed. Where chargers come back as old connections go the two are the same for
     seconds, and then it has 50,000 objects to look at, in a pause of 20 to 80 ms. So whoever must not pause asks for many short looks.
