@@ -22,11 +22,13 @@ import psutil
 from nats.errors import Error as NatsError
 
 from cpms_actors.base.errors import Unavailable
+from cpms_actors.base.ids import SLOTS
 from cpms_actors.base.settings import Nats
 from cpms_actors.bus import client as bus
 from cpms_actors.bus import subjects, verbs, verbs_parked
 from cpms_actors.bus import verbs_ledger as ledger
 from cpms_actors.bus import verbs_registry as registry
+from cpms_actors.bus.ownership import owner_of
 from cpms_actors.bus.verbs import Verb, VerbFailed
 from cpms_actors.bus.verbs_words import Request, Response
 from cpms_actors.domain.tariff import Component
@@ -179,6 +181,16 @@ class RunningCpms:
         assert self._process.stdout is not None
         self._process.stdout.close()  # else the collector finds it some day, in the middle of another test
         self._log.close()
+
+
+def shared_out(cpms: RunningCpms) -> dict[str, Any]:
+    """Both workers, once each has its share of the slots."""
+    return cpms.until(cpms.workers, lambda said: len(said) == 2 and [said[n]["slots"] for n in sorted(said)] == share(said))
+
+
+def share(said: dict[str, Any]) -> list[int]:
+    names = sorted(worker["name"] for worker in said.values())
+    return [sum(owner_of(slot, names) == name for slot in range(SLOTS)) for name in names]
 
 
 @contextmanager

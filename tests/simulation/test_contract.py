@@ -40,7 +40,6 @@ from cpms_actors.store import offsets
 from cpms_actors.store.cdrs import Claimed
 from cpms_actors.store.chargers_live import ChargerLive
 from cpms_actors.store.database import Database, open_database
-from cpms_actors.store.meter_values import rows_of
 from cpms_actors.store.offsets import Claim, Progress
 from cpms_actors.store.parked import ParkedMessage
 from cpms_actors.store.sessions import Found, Key, Stored
@@ -458,11 +457,7 @@ def accepted(seq: int, **fields: Any) -> Accepted:
 async def written(folding: Folding, *known: Session) -> list[int]:
     """Sessions that are new, each with a reading and known by its transaction id; their ids."""
     ids = list(await folding.draw_ids(len(known)))
-    readings = [
-        row
-        for id_, each in zip(ids, known, strict=True)
-        for row in rows_of((each.tenant, each.charger, 1, 1, id_, T0), [Sample(T0 + id_, 5.0)])
-    ]
+    readings = [(each.tenant, each.charger, 1, 1, id_, T0, [Sample(T0 + id_, 5.0)]) for id_, each in zip(ids, known, strict=True)]
     transactions = {(each.tenant, each.charger, each.transaction): id_ for id_, each in zip(ids, known, strict=True)}
     stored = {id_: Stored(id_, each) for id_, each in zip(ids, known, strict=True)}
     await folding.save(Batch(sessions=stored, transactions=transactions, readings=readings))

@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
-from running import RunningCpms, two_workers
+from running import RunningCpms, shared_out, two_workers
 from station import BOOT, Session16, Session201, Station, station
 
 from cpms_actors.bus.verbs_ledger import CdrView
@@ -28,7 +28,7 @@ def billed(cpms: RunningCpms, charger: str, count: int) -> list[CdrView]:
 
 @pytest.mark.parametrize("time", ["first", "second"])
 def test_a_rollout_replaces_every_worker_and_disconnects_nobody(two: RunningCpms, time: str) -> None:
-    before = two.until(two.workers, lambda said: len(said) == 2 and all(worker["slots"] for worker in said.values()))
+    before = shared_out(two)  # who connects while slots change hands may be told to return
     sessions: dict[str, Any] = {
         charger: (Session16 if number % 2 else Session201)(f"{charger}-{time}", "T-ROLL") for number, charger in enumerate(CHARGERS)
     }
@@ -91,7 +91,7 @@ def test_a_rollout_replaces_every_worker_and_disconnects_nobody(two: RunningCpms
 
 @pytest.mark.parametrize("victim", ["successor", "predecessor"])
 def test_whichever_worker_dies_half_way_its_chargers_connect_again_and_sessions_go_on(two: RunningCpms, victim: str) -> None:
-    before = two.until(two.workers, lambda said: len(said) == 2 and all(worker["slots"] for worker in said.values()))
+    before = shared_out(two)
     name = min(before)
     successor = f"{name.partition('~')[0]}~{int(name.partition('~')[2] or 1) + 1}"
     sessions = {charger: Session16(charger, "T-ROLL") for charger in CHARGERS}

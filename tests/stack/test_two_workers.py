@@ -9,11 +9,8 @@ from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
-from running import RunningCpms, two_workers
+from running import RunningCpms, shared_out, two_workers
 from station import BOOT, Session16, Session201, station
-
-from cpms_actors.base.ids import SLOTS
-from cpms_actors.bus.ownership import owner_of
 
 CHARGERS = [f"TWO-{number}" for number in range(24)]
 
@@ -22,16 +19,6 @@ CHARGERS = [f"TWO-{number}" for number in range(24)]
 def two() -> Iterator[RunningCpms]:
     with two_workers("cpms-two-", CHARGERS, "T-TWO") as running:
         yield running
-
-
-def shared_out(cpms: RunningCpms) -> dict[str, Any]:
-    """Both workers, once each has its share of the slots."""
-    return cpms.until(cpms.workers, lambda said: len(said) == 2 and [said[n]["slots"] for n in sorted(said)] == share(said))
-
-
-def share(said: dict[str, Any]) -> list[int]:
-    names = sorted(worker["name"] for worker in said.values())
-    return [sum(owner_of(slot, names) == name for slot in range(SLOTS)) for name in names]
 
 
 def billed_once(cpms: RunningCpms, charger: str, energy_wh: int) -> None:
