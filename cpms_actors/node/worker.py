@@ -17,7 +17,6 @@
 Here ports meet adapters; the rules are elsewhere.
 """
 
-import asyncio
 import os
 import random
 import socket
@@ -26,6 +25,7 @@ from time import time_ns
 from typing import Any, Final
 from uuid import uuid4
 
+import anyio
 import msgspec
 import psutil
 import trio
@@ -389,7 +389,7 @@ def _in_slices(keys: Sequence[tuple[str, str]]) -> Iterator[Sequence[tuple[str, 
 async def _look_at_the_young() -> None:
     """Many short pauses in place of few long ones."""
     while True:
-        await asyncio.sleep(YOUNG_S)
+        await anyio.sleep(YOUNG_S)
         look_at_the_young()
 
 

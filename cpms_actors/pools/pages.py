@@ -24,7 +24,7 @@ from cpms_actors.base.errors import Unavailable
 from cpms_actors.bus import subjects
 from cpms_actors.pools.fold import StoredPage
 
-PULL_PAGES: Final = 128
+PULL_PAGES: Final = 128  # more than a worker sends to a lane while that folds and rests
 EXPIRES_S: Final = 30
 HEARTBEAT_S: Final = 1
 SILENT_S: Final = 3.5  # three heartbeats, and a half for the way

@@ -10,7 +10,7 @@ from typing import Any, Final
 from msgspec import Struct
 
 from cpms_actors.domain.events import Booted, StatusChanged
-from cpms_actors.store.columns import Column, insert, moment, one_row, text, transpose, whole
+from cpms_actors.store.columns import Column, insert, moment, moment_of, one_row, text, transpose, whole
 from cpms_actors.store.database import Connection
 
 
@@ -56,11 +56,11 @@ _CHARGERS: Final = (
 _BOOTED: Final = ("boot_status", "vendor", "reported_model", "serial", "firmware")
 _SAVE_CHARGERS: Final = f"""
 UPDATE chargers AS c SET
-    last_seen_at = greatest(c.last_seen_at, timestamptz 'epoch' + u.last_seen_at * interval '1 millisecond'),
+    last_seen_at = greatest(c.last_seen_at, {moment_of("u.last_seen_at")}),
     connected = CASE WHEN u.opened OR u.connection >= coalesce(c.connection, 0) THEN u.connected ELSE c.connected END,
     connection = CASE WHEN u.opened THEN u.connection ELSE c.connection END,
     ocpp = coalesce(u.ocpp, c.ocpp),
-    booted_at = coalesce(timestamptz 'epoch' + u.booted_at * interval '1 millisecond', c.booted_at),
+    booted_at = coalesce({moment_of("u.booted_at")}, c.booted_at),
     {", ".join(f"{name} = CASE WHEN u.booted_at IS NULL THEN c.{name} ELSE u.{name} END" for name in _BOOTED)}
 FROM {one_row(_CHARGERS)}
 WHERE c.tenant_id = u.tenant_id AND c.identity = u.identity

@@ -36,8 +36,13 @@ def whole(name: str) -> Column:
 
 
 def moment(name: str) -> Column:
-    """A timestamptz column, of milliseconds. Exact: a multiple of an interval, not a float of seconds."""
-    return Column(name, "bigint", f"timestamptz 'epoch' + u.{name} * interval '1 millisecond'")
+    """A timestamptz column, of milliseconds."""
+    return Column(name, "bigint", moment_of(f"u.{name}"))
+
+
+def moment_of(ms: str) -> str:
+    """The timestamptz of an SQL expression of milliseconds. Exact: a multiple of an interval, not a float of seconds."""
+    return f"timestamptz 'epoch' + {ms} * interval '1 millisecond'"
 
 
 def insert(table: str, columns: Sequence[Column], suffix: str = "") -> str:

@@ -8,7 +8,7 @@ from datetime import date
 from typing import Any, Final, TypeAlias
 
 from cpms_actors.domain.events import Sample
-from cpms_actors.store.columns import transpose
+from cpms_actors.store.columns import moment_of, transpose
 from cpms_actors.store.database import Connection
 
 DAY_MS: Final = 86_400_000
@@ -19,15 +19,14 @@ Readings: TypeAlias = tuple[str, str, int, int, int | None, int, Sequence[Sample
 
 KINDS_MOST: Final = 64  # in one statement: each row looks for its own from the first on
 
-_AT: Final = "timestamptz 'epoch' + {} * interval '1 millisecond'"
 _OF_KIND: Final = ("measurand", "context", "phase", "location", "unit", "signed")
 _KINDS: Final = ", ".join(f"(${number}::text[])[($11::integer[])[r.at]]" for number, _ in enumerate(_OF_KIND, 12))
 # What an event's samples have in common goes once, and what is the same in thousands of them as a number: of a row with an array for
 # each of its columns the driver's encoding alone was a quarter of the pool's CPU, and most of it went into texts.
 _SAVE: Final = f"""
 INSERT INTO meter_values (tenant_id, charger, evse, connector, session_id, received_at, taken_at, value, {", ".join(_OF_KIND)})
-SELECT r.tenant_id, r.charger, r.evse, r.connector, r.session_id, {_AT.format("r.received_at")},
-    {_AT.format("($9::bigint[])[r.at]")}, ($10::float8[])[r.at], {_KINDS}
+SELECT r.tenant_id, r.charger, r.evse, r.connector, r.session_id, {moment_of("r.received_at")},
+    {moment_of("($9::bigint[])[r.at]")}, ($10::float8[])[r.at], {_KINDS}
 FROM (
     SELECT e.*, generate_series(e.first, e.last) AS at
     FROM unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[])

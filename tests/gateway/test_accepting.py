@@ -3,14 +3,13 @@
 import asyncio
 import errno
 import socket
-import time
 from collections.abc import Callable
 
 import pytest
 import uvloop
 
 from cpms_actors.gateway.accepting import BATCH, PAUSE_S, Acceptor, reset
-from cpms_actors.gateway.gates import TICK_S
+from cpms_actors.gateway.gates import TICK_S, TICKS_MOST
 from cpms_actors.observe.counters import Counter
 
 
@@ -128,24 +127,32 @@ def test_no_more_are_accepted_than_the_pace_allows_and_nobody_is_lost(per_s: flo
         assert number <= allowed, moments
 
 
-def test_a_loop_that_is_late_accepts_as_many_as_one_that_is_not() -> None:
-    async def main() -> int:
-        listening, accepted = Failing(), []
+@pytest.mark.parametrize(
+    ("later_s", "more"), [(0.5 * TICK_S, 0), (1.25 * TICK_S, 2), (2.75 * TICK_S, 5), (100 * TICK_S, 2 * TICKS_MOST)]
+)
+def test_a_loop_that_is_late_accepts_as_many_as_one_that_is_not(later_s: float, more: int) -> None:
+    async def main() -> tuple[int, int]:
+        loop, listening, accepted = asyncio.get_running_loop(), Failing(), []
+        now = loop.time()
+        loop.time = lambda: now  # type: ignore[method-assign]
         acceptor = Acceptor(listening, accepted.append, Counter(), lambda: 200.0)
         clients = [socket.create_connection(listening.getsockname()) for _ in range(16)]
-        acceptor.start()
-        async with asyncio.timeout(5):
-            while len(accepted) < 2:
+
+        async def after(rounds: int = 100) -> int:
+            for _ in range(rounds):
                 await asyncio.sleep(0)
-        time.sleep(4 * TICK_S)  # noqa: ASYNC251  # the loop has something else to do
-        await asyncio.sleep(0.001)
-        await asyncio.sleep(0.001)
+            return len(accepted)
+
+        acceptor.start()
+        first = await after()
+        now += later_s
+        second = await after() - first
         acceptor.stop()
         for connection in (*clients, *accepted):
             connection.close()
-        return len(accepted)
+        return first, second
 
-    assert 2 + 6 <= asyncio.run(main()) < 16
+    assert asyncio.run(main()) == (2, more)
 
 
 @pytest.mark.parametrize("run", [asyncio.run, uvloop.run])
